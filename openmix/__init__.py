@@ -1,0 +1,43 @@
+"""openmix: mixing augmentations for image models.
+
+The names below resolve on first use, so that ``import openmix`` costs what ``import torch`` costs:
+
+- ``build_mixer``, ``list_mixers`` and a class for every method: ``openmix.CutMix(alpha=1.0)(images, labels)``
+- ``mix_cross_entropy``, ``MixTarget``, ``Mixed``
+
+Training from config files lives in ``openmix.engine`` and the ``openmix`` command.
+"""
+
+import importlib
+from typing import Any
+
+import torch  # noqa: F401  the one import that everything here rests on, paid for at a known place
+
+from openmix.version import __version__
+
+_HOME = {
+    "build_mixer": "openmix.mixers.catalog",
+    "list_mixers": "openmix.mixers.catalog",
+    "mix_cross_entropy": "openmix.ops.losses",
+    "MixTarget": "openmix.ops.target",
+    "Mixed": "openmix.ops.target",
+}
+
+__all__ = ["MixTarget", "Mixed", "__version__", "build_mixer", "list_mixers", "mix_cross_entropy"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    if name[:1].isupper():
+        from openmix.mixers.catalog import classes
+
+        if name in classes():
+            return classes()[name]
+    raise AttributeError(f"module 'openmix' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    from openmix.mixers.catalog import classes
+
+    return sorted({*globals(), *__all__, *classes()})

@@ -1,0 +1,52 @@
+"""The ``openmix`` command: one file a subcommand, found by name.
+
+A subcommand's module has a docstring, ``add_arguments(parser)`` and ``main(arguments) -> exit code``.
+Exit codes: 0 done; 2 the user's input is wrong; 75 stopped by a signal after saving; 1 anything else.
+"""
+
+import argparse
+import importlib
+import os
+import pkgutil
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from openmix.errors import UserError
+from openmix.version import __version__
+
+__all__ = ["main", "run_command"]
+
+EXIT_USER_ERROR = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``openmix SUBCOMMAND ...`` and return the exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    names = sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    parser = argparse.ArgumentParser(prog="openmix", description="Train and evaluate image models with mixing.")
+    parser.add_argument("--version", action="version", version=f"openmix {__version__}")
+    parser.add_argument("command", choices=names, help="what to do; 'openmix COMMAND --help' says more")
+    command = parser.parse_args(arguments[:1]).command
+    return run_command(command, arguments[1:])
+
+
+def run_command(name: str, argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Run one subcommand on its arguments; the user's mistakes become one message and exit code 2."""
+    module = importlib.import_module(f"openmix.commands.{name}")
+    parser = argparse.ArgumentParser(prog=prog or f"openmix {name}", description=module.__doc__)
+    module.add_arguments(parser)
+    try:
+        return _run(module, parser.parse_args(argv))
+    except UserError as error:
+        if int(os.environ.get("RANK", "0")) == 0:
+            print(f"error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+
+
+def _run(module: ModuleType, arguments: argparse.Namespace) -> int:
+    try:
+        return module.main(arguments)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130

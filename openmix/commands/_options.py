@@ -1,0 +1,31 @@
+"""Options that several subcommands share."""
+
+import argparse
+from typing import Any
+
+from mmengine.config import DictAction
+
+__all__ = ["add_config_options", "overrides"]
+
+
+def add_config_options(parser: argparse.ArgumentParser) -> None:
+    """Add CONFIG, ``--cfg-options``, ``--seed``, ``--amp`` and ``--launcher``."""
+    parser.add_argument("config", help="config file (Python: run only what you trust)")
+    parser.add_argument(
+        "--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE",
+        help="override keys of the config, for example train_cfg.max_epochs=2",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, help="the run's seed (randomness.seed)")
+    parser.add_argument(
+        "--launcher", choices=["none", "pytorch", "slurm"], default="none",
+        help="whose environment variables describe the processes (tools/dist_train.sh sets this)",
+    )  # fmt: skip
+    parser.add_argument("--local-rank", "--local_rank", type=int, help=argparse.SUPPRESS)  # old launchers pass it
+
+
+def overrides(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return what the options override in the config, by dotted key."""
+    changed = dict(arguments.cfg_options)
+    if arguments.seed is not None:
+        changed["randomness.seed"] = arguments.seed
+    return changed

@@ -1,0 +1,73 @@
+"""Check config files, or all config files below folders, without touching data."""
+
+import argparse
+import ast
+import tempfile
+from pathlib import Path
+
+from openmix.errors import UserError
+
+__all__ = ["add_arguments", "main"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "paths", nargs="+", metavar="PATH", help="config file or folder; _base_ is skipped"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="also run 2 training steps and a validation batch"
+    )
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Check each file; return 2 if any is wrong."""
+    files = find_configs(arguments.paths)
+    wrong = 0
+    for file in files:
+        try:
+            notes = check(file, arguments.dry_run)
+        except UserError as error:
+            wrong += 1
+            print(f"WRONG {file}\n  " + str(error).replace("\n", "\n  "))
+        else:
+            print(f"ok    {file}" + "".join(f"\n      {note}" for note in notes))
+    print(f"{len(files) - wrong} of {len(files)} config files are right")
+    return 2 if wrong else 0
+
+
+def find_configs(paths: list[str]) -> list[str]:
+    """Return the config files among and below ``paths``, sorted within each folder.
+
+    Raises:
+        UserError: a path is missing, or no config file is there.
+    """
+    files: list[str] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found = [p for p in sorted(path.rglob("*.py")) if "_base_" not in p.parts]
+            files += map(str, found)
+        elif path.is_file():
+            files.append(str(path))
+        else:
+            raise UserError(f"no config file or folder {path}")
+    if not files:
+        raise UserError(f"no config file below {', '.join(paths)}")
+    return files
+
+
+def check(file: str, dry_run: bool) -> list[str]:
+    """Check one file and return notes on what could not be tried."""
+    from openmix.engine import run
+    from openmix.engine.build import check_build
+    from openmix.engine.config import load_config
+    from openmix.engine.distributed import World
+
+    cfg = load_config(file)
+    world = World()
+    check_build(cfg, world)
+    notes = [] if ast.get_docstring(ast.parse(Path(file).read_text())) else ["has no docstring to state its claim"]
+    if dry_run:
+        with tempfile.TemporaryDirectory() as work_dir:
+            notes += run.dry_run(cfg, work_dir, world)
+    return notes

@@ -1,0 +1,45 @@
+"""Evaluate a checkpoint: top-1, top-5, negative log-likelihood and calibration error."""
+
+import argparse
+import json
+from pathlib import Path
+
+from openmix.commands._options import add_config_options, overrides
+
+__all__ = ["add_arguments", "main"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    add_config_options(parser)
+    parser.add_argument("checkpoint", help="file that training wrote, such as work_dirs/NAME/checkpoints/last.pth")
+    parser.add_argument("--out", metavar="FILE.json", help="write the figures to this file as well")
+    parser.add_argument("--split", choices=["val", "test"], default="val", help="which loader of the config to use")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Evaluate, print and perhaps write the figures."""
+    from openmix.engine.config import load_config
+    from openmix.engine.distributed import join_world, leave_world, main_only
+    from openmix.engine.log import spell_metrics
+    from openmix.engine.run import test
+    from openmix.errors import UserError
+
+    cfg = load_config(arguments.config, overrides(arguments))
+    world = join_world(arguments.launcher)
+
+    def report() -> None:
+        print(spell_metrics(metrics))
+        if arguments.out:
+            try:
+                Path(arguments.out).parent.mkdir(parents=True, exist_ok=True)
+                Path(arguments.out).write_text(json.dumps(metrics, indent=2) + "\n")
+            except OSError as error:
+                raise UserError(f"cannot write {arguments.out}: {error.strerror}") from error
+
+    try:
+        metrics = test(cfg, arguments.checkpoint, world, arguments.split)
+        main_only(world, report)
+    finally:
+        leave_world()
+    return 0

@@ -1,0 +1,160 @@
+"""Augment a whole batch at once: the batched counterparts of some transforms.
+
+Each counterpart draws on the CPU, one row of integers a parameter and one column an image, and applies the draws on the
+device of the images, without asking it for anything and without going image by image.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from openmix.errors import UserError
+
+__all__ = ["BatchedTransform", "Crop", "Erase", "Flip", "batched"]
+
+Shape = tuple[int, int, int]  # channels, height, width
+
+
+class BatchedTransform(Protocol):
+    """The counterpart of one transform, for images of one shape.
+
+    Attributes:
+        draws: rows of integers that it draws for a batch.
+        shape: (C, H, W) of what it gives.
+    """
+
+    draws: int
+    shape: Shape
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return int64 (draws, count) on the CPU."""
+        ...
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Return new images from (B, C, H, W) and int64 (draws, B), both on one device."""
+        ...
+
+
+class Crop:
+    """``RandomCrop``: a window at a uniform place of the padded image. Draws: top, left.
+
+    Args:
+        transform: torchvision's ``v2.RandomCrop``.
+        shape: (C, H, W) of the images that it will be given.
+
+    Raises:
+        UserError: the window is larger than the padded image, or the transform pads by need or by type of input.
+    """
+
+    draws = 2
+
+    def __init__(self, transform: Any, shape: Shape) -> None:
+        if transform.pad_if_needed or isinstance(transform.fill, dict):
+            raise UserError("ResidentLoader's RandomCrop takes no pad_if_needed and no dict as fill; use TorchLoader")
+        left, right, top, bottom = transform.padding or (0, 0, 0, 0)
+        height, width = transform.size
+        self.padding = [left, top, right, bottom]
+        self.fill, self.mode = transform.fill, transform.padding_mode
+        self.places = shape[1] + top + bottom - height + 1, shape[2] + left + right - width + 1
+        if min(self.places) < 1:
+            raise UserError(f"RandomCrop cannot cut {height} x {width} out of images {shape} padded by {self.padding}")
+        self.shape = shape[0], height, width
+
+    def pad(self, images: Tensor, chunk: int = 4096) -> Tensor:
+        """Return the padded images, (N, C, H + top + bottom, W + left + right), a chunk at a time to spare memory."""
+        from torchvision.transforms.v2 import functional
+
+        if not any(self.padding):
+            return images
+        height, width = (place + size - 1 for place, size in zip(self.places, self.shape[1:], strict=True))
+        padded = images.new_empty(len(images), images.shape[1], height, width)
+        for source, out in zip(images.split(chunk), padded.split(chunk), strict=True):
+            out.copy_(functional.pad(source, self.padding, fill=self.fill, padding_mode=self.mode))
+        return padded
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return top and left, each uniform over the places that fit."""
+        return torch.stack([torch.randint(places, (count,), generator=generator) for places in self.places])
+
+    def window(self, padded: Tensor, index: Tensor, draws: Tensor) -> Tensor:
+        """Return the windows at ``draws`` of the padded images ``index``: (B, C, height, width), contiguous.
+
+        All windows of all images are one strided view of the padded set, so that choosing some is one indexing.
+        """
+        _, height, width = self.shape
+        count, channels = padded.shape[:2]
+        n, c, h, w = padded.stride()
+        windows = padded.as_strided((count, *self.places, channels, height, width), (n, h, w, c, h, w))
+        return windows[index, draws[0], draws[1]].contiguous()
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Return the crops of a batch that is not padded yet."""
+        return self.window(self.pad(images), torch.arange(len(images), device=images.device), draws)
+
+
+class Flip:
+    """``RandomHorizontalFlip``. Draws: 1 where the image is mirrored."""
+
+    draws = 1
+
+    def __init__(self, transform: Any, shape: Shape) -> None:
+        self.probability = transform.p
+        self.shape = shape
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return 1 with the transform's probability, else 0."""
+        return (torch.rand(1, count, generator=generator) < self.probability).long()
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Return the images, mirrored where the draw is 1."""
+        return torch.where(draws[0].bool()[:, None, None, None], images.flip(-1), images)
+
+
+class Erase:
+    """``Cutout``. Draws: the centre, y and x."""
+
+    draws = 2
+
+    def __init__(self, transform: Any, shape: Shape) -> None:
+        self.size = transform.size
+        self.fill = transform.fill_for(torch.empty(shape, dtype=torch.uint8))
+        self.shape = shape
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return y and x, each uniform over the image's rows and columns."""
+        return torch.stack([torch.randint(size, (count,), generator=generator) for size in self.shape[1:]])
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Return the images with the square about each centre filled."""
+        rows, columns = (self._covered(size, centre) for size, centre in zip(self.shape[1:], draws, strict=True))
+        erased = rows[:, None, :, None] & columns[:, None, None, :]
+        return torch.where(erased, self.fill.to(images.device, non_blocking=True), images)
+
+    def _covered(self, length: int, centre: Tensor) -> Tensor:
+        """Return whether each of ``length`` rows (or columns) lies within the square, bool (B, length)."""
+        offset = torch.arange(length, device=centre.device) - (centre - self.size // 2)[:, None]
+        return (offset >= 0) & (offset < self.size)
+
+
+def batched(pipeline: Sequence[Callable[..., Any]], shape: Shape) -> list[BatchedTransform]:
+    """Return the counterparts of a pipeline's transforms for images of ``shape``.
+
+    Raises:
+        UserError: one has none.
+    """
+    from torchvision.transforms import v2
+
+    from openmix.data.transforms.cutout import Cutout
+
+    counterparts = {v2.RandomCrop: Crop, v2.RandomHorizontalFlip: Flip, Cutout: Erase}
+    stages: list[BatchedTransform] = []
+    for transform in pipeline:
+        if type(transform) not in counterparts:
+            known = ", ".join(kind.__name__ for kind in counterparts)
+            name = getattr(transform, "__name__", type(transform).__name__)
+            raise UserError(f"ResidentLoader cannot augment with {name}: it takes {known}; use TorchLoader for others")
+        stages.append(counterparts[type(transform)](transform, shape))
+        shape = stages[-1].shape
+    return stages

@@ -1,0 +1,99 @@
+"""What the training loop asks of a loader, and what every loader does alike."""
+
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
+
+import torch
+
+from openmix.data.batch import Batch
+from openmix.data.order import Shards, steps_per_epoch
+from openmix.data.sources.protocol import Source
+from openmix.errors import UserError
+
+__all__ = ["EVALUATION", "BaseLoader", "Loader"]
+
+EVALUATION = -1  # stands for the epoch in the key of an evaluation's draws, where a pipeline has any
+
+
+@runtime_checkable
+class Loader(Protocol):
+    """Batches of a data set, as uint8 where the pipeline keeps uint8: normalising and mixing come after, on the device.
+
+    What a loader yields is a function of its arguments and of the epoch and step asked for. It keeps no state that a
+    checkpoint would have to hold, so a run resumes exactly by asking for ``epoch(epoch, start_step=step)``.
+    """
+
+    @property
+    def num_samples(self) -> int:
+        """Images in the data set."""
+        ...
+
+    @property
+    def num_classes(self) -> int:
+        """Classes of the data set."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Their names, in label order."""
+        ...
+
+    @property
+    def batch_size(self) -> int:
+        """Images of one micro-batch."""
+        ...
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of one epoch; asking raises UserError where the set is too small for one."""
+        ...
+
+    def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[tuple[int, Batch]]:
+        """Yield ``(shard, micro-batch)`` for training: shuffled, this process's share, from ``start_step`` on.
+
+        There are ``accumulate`` micro-batches for each step; the incomplete last step of the epoch is dropped.
+        """
+        ...
+
+    def evaluate(self) -> Iterator[Batch]:
+        """Yield this process's share of the set in order: over all processes every image once, no more, no less."""
+        ...
+
+    def close(self) -> None:
+        """Free what the loader holds: worker processes, memory. It cannot be used afterwards."""
+        ...
+
+
+class BaseLoader:
+    """The part of a loader that does not depend on how images are fetched.
+
+    Args:
+        dataset: the set to load.
+        batch_size: images of one micro-batch, at least 1.
+        seed: of the order and of the pipeline's draws.
+        shards: this process's place among all.
+        device: where the batches are wanted.
+
+    Raises:
+        UserError: ``batch_size`` below 1.
+    """
+
+    def __init__(self, dataset: Source, batch_size: int, seed: int, shards: Shards, device: torch.device | str) -> None:
+        if batch_size < 1:
+            raise UserError(f"batch_size must be at least 1, not {batch_size}")
+        self.batch_size = batch_size
+        self.num_samples = len(dataset)
+        self.num_classes = dataset.num_classes
+        self.classes = dataset.classes
+        self.seed = seed
+        self.shards = shards
+        self.device = torch.device(device)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps of one epoch.
+
+        Raises:
+            UserError: the set is too small for a single step.
+        """
+        return steps_per_epoch(self.num_samples, self.batch_size, self.shards)

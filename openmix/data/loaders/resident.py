@@ -1,0 +1,102 @@
+"""The loader for small images: the whole set lies on the device, and batches are cut out of it there."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from openmix.data.batch import Batch
+from openmix.data.loaders.batched import Crop, batched
+from openmix.data.loaders.protocol import EVALUATION, BaseLoader
+from openmix.data.order import Shards, eval_batches, train_batches
+from openmix.data.sources.array import ArraySource
+from openmix.data.sources.protocol import Source
+from openmix.errors import UserError
+from openmix.ops.random import generator_for
+
+__all__ = ["ResidentLoader"]
+
+
+class ResidentLoader(BaseLoader):
+    """Keep the set on the device as uint8 and augment whole batches there.
+
+    It takes the same pipeline objects as :class:`~openmix.data.loaders.TorchLoader`, so that one word in a config
+    switches loaders, but only those that have a batched counterpart: ``RandomCrop``, ``RandomHorizontalFlip`` and
+    ``Cutout``, in any order and number. The distribution of the images is the same, the single draws are not: they are
+    keyed by (seed, epoch, step, shard). Draws are made on the CPU, equal for every device, and nothing waits for the
+    device.
+
+    A pipeline that begins with ``RandomCrop`` is the fast one: the set is then stored padded, once, and a batch is one
+    indexing of it. Memory on the device is the stored set: CIFAR's 50,000 training images take 154 MB, padded by 4 they
+    take 240 MB.
+
+    Args:
+        dataset: a set in memory (:class:`~openmix.data.sources.ArraySource`).
+        batch_size: images of one micro-batch.
+        pipeline: transforms, in order.
+        seed: of the order and of the pipeline's draws.
+        shards: this process's place among all.
+        device: where the set lies and the batches are made.
+
+    Raises:
+        UserError: the set is not in memory, or a transform has no batched counterpart.
+
+    >>> from openmix.data.sources import Synthetic
+    >>> loader = ResidentLoader(Synthetic(10, (3, 8, 8), 100), batch_size=30)
+    >>> [(shard, tuple(batch.images.shape)) for shard, batch in loader.epoch(0)]
+    [(0, (30, 3, 8, 8)), (0, (30, 3, 8, 8)), (0, (30, 3, 8, 8))]
+    """
+
+    def __init__(
+        self,
+        dataset: Source,
+        batch_size: int,
+        *,
+        pipeline: Sequence[Callable[..., Any]] = (),
+        seed: int = 0,
+        shards: Shards = Shards(),  # noqa: B008  (frozen)
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(dataset, batch_size, seed, shards, device)
+        if not isinstance(dataset, ArraySource):
+            raise UserError(
+                f"ResidentLoader needs a data set that is in memory, not {type(dataset).__name__}; "
+                "use TorchLoader, or wrap its tensors in ArraySource"
+            )
+        self.stages = batched(pipeline, dataset.image_shape)
+        first = self.stages[0] if self.stages else None
+        self._crop = first if isinstance(first, Crop) else None
+        self._images: Tensor | None = (self._crop.pad(dataset.images) if self._crop else dataset.images).to(self.device)
+        self._labels = dataset.labels.to(self.device)
+
+    def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[tuple[int, Batch]]:
+        """Yield ``(shard, micro-batch)`` of a training epoch from ``start_step`` on, on the device."""
+        plan = train_batches(self.seed, epoch, self.num_samples, self.batch_size, self.shards, start_step)
+        for step, shard, index in plan:
+            yield shard, self._batch(index, epoch, step, shard)
+
+    def evaluate(self) -> Iterator[Batch]:
+        """Yield this process's share of the set, in order and complete, on the device."""
+        for number, index in enumerate(eval_batches(self.num_samples, self.batch_size, self.shards)):
+            batch_number = self.shards.rank + number * self.shards.world_size  # the same for any number of processes
+            yield self._batch(index, EVALUATION, batch_number, 0)
+
+    def close(self) -> None:
+        """Free the set's memory on the device. Closing twice is allowed."""
+        self._images = None
+
+    def _batch(self, index: Tensor, epoch: int, step: int, shard: int) -> Batch:
+        """Return the images ``index``, augmented by the draws of this key."""
+        if self._images is None:
+            raise RuntimeError("this loader is closed")
+        generator = generator_for(self.seed, "augment", epoch, step, shard)
+        drawn = [index[None], *(stage.draw(len(index), generator) for stage in self.stages)]
+        # One small tensor goes to the device; from pageable memory the call returns without waiting for the device.
+        index_row, *draws = torch.cat(drawn).to(self.device, non_blocking=True).split([len(rows) for rows in drawn])
+        index = index_row[0]
+        images = self._crop.window(self._images, index, draws[0]) if self._crop else self._images[index]
+        done = 1 if self._crop else 0
+        for stage, rows in zip(self.stages[done:], draws[done:], strict=True):
+            images = stage.apply(images, rows)
+        return Batch((images,), self._labels[index], index)

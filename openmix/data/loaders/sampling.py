@@ -1,0 +1,104 @@
+"""Fetch one batch image by image, every image with draws of its own: what a worker process does."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from openmix.data.batch import Batch
+from openmix.data.sources.array import ArraySource
+from openmix.data.sources.protocol import Source
+from openmix.errors import UserError
+from openmix.ops.random import derive_seed
+
+__all__ = ["BatchFetcher"]
+
+
+class BatchFetcher:
+    """A data set seen by torch's DataLoader: indexed by ``(epoch, indices)``, it gives a whole :class:`Batch`.
+
+    Before each image passes the pipeline, the global generators of torch (its CPU one), of Python's ``random`` and of
+    numpy are seeded with the key (seed, "augment", epoch, index). So whatever a transform draws from, an image looks
+    the same in whichever process and batch it is fetched, and nothing is carried from one request to the next.
+
+    Args:
+        dataset: the set.
+        pipeline: callables, each taking the former's result; the last one gives a (C, H, W) tensor or, for several
+            views of one image, a tuple of them.
+        seed: part of the key.
+    """
+
+    def __init__(self, dataset: Source, pipeline: Sequence[Callable[..., Any]], seed: int) -> None:
+        self.dataset = dataset
+        self.pipeline = tuple(pipeline)
+        self.seed = seed
+
+    def __getitems__(self, request: tuple[int, list[int]]) -> Batch | UserError:
+        """Return the batch of one request, ``(epoch, indices)``.
+
+        A UserError is returned, for the main process to raise: raised in a worker, torch would put the worker's
+        traceback into its message.
+        """
+        try:
+            return self._fetch(*request)
+        except UserError as error:
+            return error
+
+    def _fetch(self, epoch: int, indices: list[int]) -> Batch:
+        """Return the batch of these images, in order."""
+        index = torch.tensor(indices)
+        images, labels = self._read(index)
+        if not self.pipeline:
+            return Batch((images if isinstance(images, Tensor) else _stack(images),), labels, index)
+        with _global_generators_kept():
+            samples = [self._transform(image, epoch, i) for image, i in zip(images, indices, strict=True)]
+        return Batch(tuple(_stack(view) for view in zip(*samples, strict=True)), labels, index)
+
+    def _read(self, index: Tensor) -> tuple[Tensor | list[Tensor], Tensor]:
+        """Return images and labels; from memory, all at once."""
+        if isinstance(self.dataset, ArraySource):
+            return self.dataset.images[index], self.dataset.labels[index]
+        images, labels = zip(*(self.dataset[i] for i in index.tolist()), strict=True)
+        return list(images), torch.tensor(labels)
+
+    def _transform(self, image: Tensor, epoch: int, index: int) -> tuple[Tensor, ...]:
+        """Return the views that the pipeline makes of one image."""
+        seed = derive_seed(self.seed, "augment", epoch, index)
+        torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which would seed the GPUs as well
+        random.seed(seed)
+        np.random.seed(seed & 0xFFFFFFFF)
+        sample: Any = image
+        for transform in self.pipeline:
+            sample = transform(sample)
+        return tuple(sample) if isinstance(sample, (tuple, list)) else (sample,)
+
+
+@contextmanager
+def _global_generators_kept() -> Iterator[None]:
+    """Put the global generators back as they were, for a batch that is fetched in the main process."""
+    states = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        torch.set_rng_state(states[0])
+        random.setstate(states[1])
+        np.random.set_state(states[2])
+
+
+def _stack(images: Sequence[Any]) -> Tensor:
+    """Return (B, C, H, W) from the images of one view.
+
+    Raises:
+        UserError: they are not tensors of one shape.
+    """
+    kinds = {tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__ for image in images}
+    if len(kinds) > 1 or not isinstance(images[0], Tensor):
+        raise UserError(
+            "a pipeline must end in tensors of one shape (ToImage makes a tensor, Resize or a crop one shape); "
+            f"this one ends in {' and '.join(str(kind) for kind in sorted(kinds, key=str)[:3])}"
+        )
+    return torch.stack([image.as_subclass(Tensor) for image in images])

@@ -1,0 +1,31 @@
+"""What a pipeline may name: torchvision's transforms v2, and ours. ``TRANSFORMS`` holds both."""
+
+from torchvision.transforms import v2
+
+from openmix.data.transforms.cutout import Cutout
+
+__all__ = ["TORCHVISION_TRANSFORMS", "TRANSFORMS", "Cutout"]
+
+# These take a batch with labels, boxes or key points, several frames, or a matrix: not one image with one label.
+_NOT_FOR_ONE_IMAGE = {
+    "ClampBoundingBoxes",
+    "ClampKeyPoints",
+    "ConvertBoundingBoxFormat",
+    "CutMix",
+    "MixUp",
+    "RandomIoUCrop",
+    "SanitizeBoundingBoxes",
+    "SanitizeKeyPoints",
+    "SetClampingMode",
+    "ToTensor",  # deprecated by torchvision in favour of ToImage and ToDtype, and warns
+    "Transform",
+    "UniformTemporalSubsample",
+}
+
+TORCHVISION_TRANSFORMS: dict[str, type] = {
+    name: value
+    for name, value in vars(v2).items()
+    if isinstance(value, type) and issubclass(value, v2.Transform) and name not in _NOT_FOR_ONE_IMAGE
+}
+
+TRANSFORMS: dict[str, type] = {**TORCHVISION_TRANSFORMS, "Cutout": Cutout}

@@ -1,0 +1,1 @@
+"""Training and evaluation from config files: the one package that meets mmengine's hooks and visualizers."""

@@ -1,0 +1,108 @@
+"""Processes: who am I, how many are we, which device is mine, and do we agree."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from openmix.errors import UserError
+
+__all__ = ["Launcher", "World", "broadcast_buffers", "join_world", "leave_world", "main_only", "sum_over_ranks"]
+
+Launcher = Literal["none", "pytorch", "slurm"]
+
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all of the run."""
+
+    rank: int = 0
+    size: int = 1
+    device: torch.device = CPU
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and prints."""
+        return self.rank == 0
+
+
+def join_world(launcher: Launcher = "none") -> World:
+    """Join the process group that the launcher's environment describes: NCCL on GPUs, gloo on CPUs.
+
+    Args:
+        launcher: 'none' is a single process; 'pytorch' reads torchrun's variables, 'slurm' Slurm's.
+
+    Raises:
+        UserError: the environment lacks a variable, or there are more processes than GPUs on this machine.
+    """
+    if launcher == "none":
+        return World(device=_device(0))
+    names = {
+        "pytorch": ("RANK", "LOCAL_RANK", "WORLD_SIZE"),
+        "slurm": ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS"),
+    }[launcher]
+    missing = [n for n in (*names, "MASTER_ADDR", "MASTER_PORT") if n not in os.environ]
+    if missing:
+        raise UserError(f"--launcher {launcher} needs {', '.join(missing)} in the environment; use tools/dist_train.sh")
+    rank, local_rank, size = (int(os.environ[n]) for n in names)
+    device = _device(local_rank)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", rank=rank, world_size=size)
+    return World(rank, size, device)
+
+
+def leave_world() -> None:
+    """Leave the process group, if there is one."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def _device(local_rank: int) -> torch.device:
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    gpus = torch.cuda.device_count()
+    if local_rank >= gpus:
+        raise UserError(
+            f"process {local_rank} of this machine has no GPU: it has {gpus}; start {gpus} processes, "
+            "or set CUDA_VISIBLE_DEVICES= to compute on CPUs"
+        )
+    return torch.device("cuda", local_rank)
+
+
+def main_only(world: World, action: Callable[[], None]) -> None:
+    """Let rank 0 act while the others wait; where it finds the user's input wrong, all ranks stop alike.
+
+    Raises:
+        UserError: on every rank.
+    """
+    error: UserError | None = None
+    if world.is_main:
+        try:
+            action()
+        except UserError as e:
+            error = e
+    failed = torch.tensor([float(error is not None)], device=world.device)
+    if sum_over_ranks(failed).item():
+        raise error or UserError("rank 0 found the input wrong")
+
+
+def sum_over_ranks(tensor: Tensor) -> Tensor:
+    """Sum a tensor over all processes, in place, and return it."""
+    if dist.is_initialized():
+        dist.all_reduce(tensor)
+    return tensor
+
+
+def broadcast_buffers(module: nn.Module) -> None:
+    """Give every process rank 0's buffers: each has seen other images, and BatchNorm's statistics with them."""
+    if dist.is_initialized():
+        for buffer in module.buffers():
+            dist.broadcast(buffer, src=0)

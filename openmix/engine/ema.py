@@ -1,0 +1,37 @@
+"""An exponential moving average of the weights, which validation and testing then use."""
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from openmix.registry import HOOKS
+
+__all__ = ["EMAHook"]
+
+
+@HOOKS.register_module()
+class EMAHook(Hook):
+    """After every step: ``ema = (1 - momentum) * ema + momentum * weights``, BatchNorm's statistics included.
+
+    Args:
+        momentum: the share of the new weights, in (0, 1). Default 0.0002, mmengine's, for long runs; short ones want
+            more: about one over the number of steps that the average should span.
+
+    Raises:
+        ValueError: momentum out of range.
+    """
+
+    def __init__(self, momentum: float = 0.0002) -> None:
+        if not 0 < momentum < 1:
+            raise ValueError(f"momentum must be in (0, 1), got {momentum}")
+        self.momentum = momentum
+
+    def before_run(self, runner: Any) -> None:
+        """Start the average from the initial weights; a resumed run loads its own after this."""
+        average = get_ema_multi_avg_fn(1 - self.momentum)
+        runner.ema = AveragedModel(runner.task, multi_avg_fn=average, use_buffers=True)
+
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Move the average on."""
+        runner.ema.update_parameters(runner.task)

@@ -1,0 +1,47 @@
+"""Evaluation: every image once, the same figures on any number of processes."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from openmix.data.loaders import Loader
+from openmix.engine.distributed import World, broadcast_buffers, sum_over_ranks
+from openmix.engine.preprocess import Normalize
+from openmix.evaluation.metrics import NUM_SCORES, image_scores, summarise
+
+__all__ = ["evaluate"]
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    loader: Loader,
+    normalize: Normalize,
+    world: World,
+    on_batch: Callable[[int], None] = lambda images: None,
+) -> dict[str, float | int]:
+    """Return the metrics of a model on a loader's whole data set.
+
+    It computes in float32, whatever the training did, with rank 0's BatchNorm statistics. Whole batches are dealt out
+    to the processes and each image's scores land in a row of their own, so the sums run in the data set's order.
+
+    Args:
+        model: a task; its ``predict`` maps normalised images to logits. Left in the mode it was in.
+        loader: what to evaluate on.
+        normalize: for its images.
+        world: the processes that share the work.
+        on_batch: told the number of images after each batch.
+    """
+    predict: Callable[[Tensor], Tensor] = model.predict  # type: ignore[assignment]
+    broadcast_buffers(model)
+    was_training = model.training
+    model.eval()
+    scores = torch.zeros(loader.num_samples, NUM_SCORES, dtype=torch.float64, device=world.device)
+    for batch in loader.evaluate():
+        batch = normalize.batch(batch.to(world.device))
+        scores[batch.index] = image_scores(predict(batch.images), batch.labels)
+        on_batch(len(batch))
+    model.train(was_training)
+    # every row was written by one process and is zero on all others: the sum is exact
+    return summarise(sum_over_ranks(scores))

@@ -1,0 +1,174 @@
+"""What a run reports: averages over the log interval, to ``metrics.jsonl``, the visualizer and the terminal."""
+
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.visualization import Visualizer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+
+from openmix.engine.distributed import World, sum_over_ranks
+from openmix.engine.records import MetricsFile
+
+__all__ = ["Averages", "Reporter", "open_logger"]
+
+
+class Averages:
+    """Means of the tasks' reports since the last record, kept on the device until they are read.
+
+    Args:
+        world: the processes whose reports are averaged.
+    """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.count = 0
+        self.total: Tensor | None = None
+
+    def add(self, report: Tensor) -> None:
+        """Take in one step's report (K,)."""
+        self.total = report.clone() if self.total is None else self.total.add_(report)
+        self.count += 1
+
+    def pop(self) -> list[float]:
+        """Return the means over steps and processes, and begin anew. Waits for the device."""
+        assert self.total is not None
+        means = sum_over_ranks(self.total) / (self.count * self.world.size)
+        self.total, self.count = None, 0
+        return means.tolist()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return every process's running total, so that an interval that was cut in two is averaged as a whole."""
+        if self.total is None:
+            return {"count": 0, "totals": None}
+        totals = self.total.new_zeros(self.world.size, len(self.total))
+        totals[self.world.rank] = self.total
+        return {"count": self.count, "totals": sum_over_ranks(totals).cpu()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore this process's total; with another number of processes, its share of the whole."""
+        totals, self.count = state["totals"], state["count"]
+        if totals is None:
+            self.total = None
+            return
+        own = totals[self.world.rank] if len(totals) == self.world.size else totals.mean(0)
+        self.total = own.to(self.world.device)
+
+
+class Reporter:
+    """Writes records on rank 0 and shows progress: a bar on a terminal, plain lines elsewhere.
+
+    Args:
+        work_dir: where ``metrics.jsonl`` and the visualizer's files go.
+        vis_backends: mmengine's visualizer backends, as dicts.
+        world: only its rank 0 reports.
+        logger: for lines.
+        console: the terminal.
+    """
+
+    def __init__(
+        self, work_dir: Path, vis_backends: Sequence[Any], world: World, logger: logging.Logger, console: Console
+    ) -> None:
+        self.logger = logger
+        self.enabled = world.is_main
+        self.metrics = MetricsFile(work_dir / "metrics.jsonl")
+        self.visualizer = (
+            Visualizer(name=str(work_dir), vis_backends=[dict(b) for b in vis_backends], save_dir=str(work_dir))
+            if vis_backends and world.is_main
+            else None
+        )
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.progress = Progress(
+            *columns, TextColumn("{task.fields[rate]}"), console=console, disable=not console.is_terminal
+        )
+        self._bar = self.progress.add_task("training", total=None, rate="", visible=False)
+
+    def start(self, step: int, max_iters: int) -> None:
+        """Begin to show progress."""
+        if self.enabled:
+            self._began, self._first = time.perf_counter(), step
+            self.progress.reset(self._bar, total=max_iters, completed=step, visible=True)
+            self.progress.start()
+
+    def stop(self) -> None:
+        """Take the bar away and close the visualizer's files."""
+        self.progress.stop()
+        if self.visualizer is not None:
+            self.visualizer.close()
+
+    def advance(self) -> None:
+        """Count a step on the bar."""
+        if not self.progress.disable:
+            self.progress.advance(self._bar)
+
+    def train(self, record: dict[str, Any], max_epochs: int, max_iters: int) -> None:
+        """Write a training record and say where the run is."""
+        if not self.enabled:
+            return
+        self._write(record)
+        rate, step = record["images_per_s"], record["step"]
+        seconds = (time.perf_counter() - self._began) / max(step - self._first, 1) * (max_iters - step)
+        where, speed = f"epoch {record['epoch']}/{max_epochs}", f"{rate:,.0f} images/s"
+        self.progress.update(self._bar, description=where, rate=speed)
+        shown = ", ".join(f"{k} {v:.4g}" for k, v in record.items() if k not in SHOWN_ELSEWHERE)
+        self.logger.info("%s, step %s/%s: %s, %s, ETA %s", where, step, max_iters, shown, speed, _duration(seconds))
+
+    def val(self, record: dict[str, Any], best: bool) -> None:
+        """Write a validation record."""
+        if not self.enabled:
+            return
+        self._write(record)
+        self.logger.info("epoch %s: %s%s", record["epoch"], spell_metrics(record), " (best so far)" if best else "")
+
+    def _write(self, record: dict[str, Any]) -> None:
+        self.metrics.append(record)
+        if self.visualizer is not None:
+            scalars = {f"{record['split']}/{k}": v for k, v in record.items() if k not in ("split", "epoch", "step")}
+            self.visualizer.add_scalars(scalars, step=record["step"])
+
+
+SHOWN_ELSEWHERE = ("split", "epoch", "step", "images_per_s", "time_s")
+
+
+def spell_metrics(metrics: Mapping[str, Any]) -> str:
+    """Return an evaluation's figures as a line for people."""
+    return (
+        f"top1 {metrics['top1']:.2f} %, top5 {metrics['top5']:.2f} %, nll {metrics['nll']:.4f}, "
+        f"ece {metrics['ece']:.4f} over {metrics['n']:,} images"
+    )
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+def open_logger(work_dir: Path | None, world: World, quiet: bool = False) -> tuple[logging.Logger, Console]:
+    """Return a logger to the terminal and, with a work dir, to ``train.log``; and the console that it shares.
+
+    Only rank 0 says anything; ``quiet`` keeps it from the terminal.
+    """
+    console = Console(file=sys.stdout, soft_wrap=True, highlight=False, quiet=quiet)
+    logger = logging.Logger("openmix", logging.INFO)
+    if not world.is_main:
+        logger.addHandler(logging.NullHandler())
+        return logger, Console(quiet=True, file=sys.stdout, force_terminal=False)
+    if not quiet:
+        if console.is_terminal:
+            logger.addHandler(RichHandler(console=console, show_path=False, show_level=False))
+        else:
+            handler = logging.StreamHandler(sys.stdout)
+            handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+            logger.addHandler(handler)
+    if work_dir is not None:
+        file = logging.FileHandler(work_dir / "train.log")
+        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(file)
+    return logger, console

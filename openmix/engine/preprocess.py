@@ -1,0 +1,46 @@
+"""From what a loader yields to what a network sees, on the device."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from openmix.data.batch import Batch
+from openmix.engine.settings import Preprocessor
+from openmix.errors import UserError
+
+__all__ = ["Normalize"]
+
+
+class Normalize(nn.Module):
+    """uint8 images -> ``(x / 255 - mean) / std`` in float32; floats are taken to lie in [0, 1] already.
+
+    Args:
+        preprocessor: mean and std, one value a channel or one for all.
+        device: where the batches will be.
+    """
+
+    def __init__(self, preprocessor: Preprocessor, device: torch.device | str = "cpu") -> None:
+        super().__init__()
+
+        def column(values: Sequence[float]) -> Tensor:
+            return torch.tensor(values, dtype=torch.float32, device=device).view(-1, 1, 1)
+
+        mean, std = column(preprocessor.mean), column(preprocessor.std)
+        # one multiplication and one addition for each kind of image
+        self.channels = len(mean)
+        self.scale, self.shift = 1 / std, -mean / std
+        self.scale_uint8 = self.scale / 255
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise images (B, C, H, W)."""
+        if self.channels not in (1, images.shape[1]):
+            raise UserError(
+                f"data_preprocessor has mean and std for {self.channels} channels, the images have {images.shape[1]}"
+            )
+        scale = self.scale if images.is_floating_point() else self.scale_uint8
+        return torch.addcmul(self.shift, images.float(), scale)
+
+    def batch(self, batch: Batch) -> Batch:
+        """Normalise every view of a batch."""
+        return batch.with_views(*(self(view) for view in batch.views))

@@ -1,0 +1,104 @@
+"""What a run leaves behind for people and programs: ``run.json`` and ``metrics.jsonl``. Schema: docs/run_record.md."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from openmix.engine.checkpoint import write_atomically
+from openmix.engine.distributed import World
+from openmix.version import __version__
+
+__all__ = ["MetricsFile", "describe_run", "write_json"]
+
+PACKAGES = ("torch", "torchvision", "numpy", "mmengine", "timm", "scikit-learn")
+
+
+def describe_run(cfg_hash: str, config: str, seed: int, world: World) -> dict[str, Any]:
+    """Return what identifies a run: code, config, seed, processes, threads, device and versions."""
+    device = torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else _cpu_name()
+    return {
+        "schema": 1,
+        "config": config,
+        "config_hash": cfg_hash,
+        "git_commit": _git_commit(),
+        "seed": seed,
+        "world_size": world.size,
+        "threads": torch.get_num_threads(),
+        "device": device,
+        "versions": {"python": platform.python_version(), "openmix": __version__, **_versions()},
+        "command": sys.argv,
+        "start_time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "status": "running",
+    }
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _git_commit() -> str | None:
+    """Return the commit that the code was run from, with ``-dirty`` where files differ from it."""
+    command = ["git", "-C", os.path.dirname(__file__), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file in one step."""
+    text = json.dumps(content, indent=2) + "\n"
+    write_atomically(path, lambda beside: beside.write_text(text) and None)
+
+
+class MetricsFile:
+    """``metrics.jsonl``: one JSON object a line, each on the disk before the next is written.
+
+    Args:
+        path: the file; appended to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def keep_until(self, step: int) -> None:
+        """Drop the records of later steps, and a last line that was cut off."""
+        if not self.path.exists():
+            return
+        kept = []
+        for line in self.path.read_text().splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                break
+            if record["step"] <= step:
+                kept.append(line + "\n")
+        write_atomically(self.path, lambda beside: beside.write_text("".join(kept)) and None)
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add a record."""
+        with open(self.path, "a") as file:
+            file.write(json.dumps(record) + "\n")

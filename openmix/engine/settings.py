@@ -1,0 +1,139 @@
+"""The plain sections of a config, as dataclasses: their fields are the keys, their defaults the defaults."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = [
+    "CheckpointHook",
+    "DefaultHooks",
+    "LoggerHook",
+    "OptimWrapper",
+    "Preprocessor",
+    "Randomness",
+    "TrainCfg",
+]
+
+
+@dataclass(frozen=True)
+class TrainCfg:
+    """``train_cfg``: how long to train and how often to validate.
+
+    Attributes:
+        max_epochs: epochs to train; exactly one of this and ``max_iters`` is given.
+        max_iters: optimizer steps to train.
+        val_interval: validate every so many epochs (with ``max_epochs``) or steps (with ``max_iters``), and at the end.
+        compile: compile the backbone with ``torch.compile``.
+    """
+
+    max_epochs: int | None = None
+    max_iters: int | None = None
+    val_interval: int = 1
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        given = [n for n in (self.max_epochs, self.max_iters) if n is not None]
+        if len(given) != 1 or given[0] < 1:
+            raise ValueError("give either max_epochs or max_iters, at least 1")
+        if self.val_interval < 1:
+            raise ValueError(f"val_interval must be at least 1, got {self.val_interval}")
+
+
+@dataclass(frozen=True)
+class OptimWrapper:
+    """``optim_wrapper``: the optimizer and what surrounds its step.
+
+    Attributes:
+        optimizer: dict(type=..., lr=..., ...): any of torch's or timm's.
+        clip_grad: dict(max_norm=..., norm_type=2.0), the arguments of ``clip_grad_norm_``; None does not clip.
+        accumulative_counts: micro-batches per step and process.
+        amp: 'bf16' or 'fp16' (with loss scaling, on a GPU); None computes in float32.
+    """
+
+    optimizer: Mapping[str, Any]
+    clip_grad: Mapping[str, Any] | None = None
+    accumulative_counts: int = 1
+    amp: Literal["bf16", "fp16"] | None = None
+
+    def __post_init__(self) -> None:
+        if self.accumulative_counts < 1:
+            raise ValueError(f"accumulative_counts must be at least 1, got {self.accumulative_counts}")
+        unknown = set(self.clip_grad or {}) - {"max_norm", "norm_type"}
+        if unknown or (self.clip_grad is not None and "max_norm" not in self.clip_grad):
+            raise ValueError(f"clip_grad takes max_norm and norm_type, got {dict(self.clip_grad or {})}")
+
+
+@dataclass(frozen=True)
+class Randomness:
+    """``randomness``: the seed from which every draw of the run is derived."""
+
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Preprocessor:
+    """``data_preprocessor``: how uint8 images become what the network sees, ``(x / 255 - mean) / std``.
+
+    Attributes:
+        mean: one value a channel, in [0, 1].
+        std: one value a channel, above 0.
+    """
+
+    mean: Sequence[float] = (0.0,)
+    std: Sequence[float] = (1.0,)
+
+    def __post_init__(self) -> None:
+        if len(self.mean) != len(self.std) or min(self.std) <= 0:
+            raise ValueError(f"mean and std must have one value a channel, std above 0; got {self.mean}, {self.std}")
+        if max(self.mean) > 1 or max(self.std) > 1:
+            raise ValueError(f"mean and std are for images in [0, 1]; divide by 255: {self.mean}, {self.std}")
+
+
+@dataclass(frozen=True)
+class CheckpointHook:
+    """``default_hooks.checkpoint``: when to save.
+
+    Attributes:
+        interval: epochs between checkpoints (steps where ``by_epoch`` is False); the last epoch is always saved.
+        by_epoch: count epochs rather than steps.
+        max_keep_ckpts: how many of the newest to keep, at least 2: one alone may be the one being written.
+        save_best: the validation metric whose best value ``best.pth`` holds; None keeps no best.
+        type: 'CheckpointHook', for configs that spell it out.
+    """
+
+    interval: int = 1
+    by_epoch: bool = True
+    max_keep_ckpts: int = 2
+    save_best: Literal["top1", "top5", "nll", "ece"] | None = "top1"
+    type: Literal["CheckpointHook"] = "CheckpointHook"
+
+    def __post_init__(self) -> None:
+        if self.interval < 1:
+            raise ValueError(f"interval must be at least 1, got {self.interval}")
+        if self.max_keep_ckpts < 2:
+            raise ValueError(f"max_keep_ckpts must be at least 2, got {self.max_keep_ckpts}")
+
+
+@dataclass(frozen=True)
+class LoggerHook:
+    """``default_hooks.logger``: how often to log.
+
+    Attributes:
+        interval: steps between training records; each epoch's last step is logged besides.
+        type: 'LoggerHook', for configs that spell it out.
+    """
+
+    interval: int = 50
+    type: Literal["LoggerHook"] = "LoggerHook"
+
+    def __post_init__(self) -> None:
+        if self.interval < 1:
+            raise ValueError(f"interval must be at least 1, got {self.interval}")
+
+
+@dataclass(frozen=True)
+class DefaultHooks:
+    """``default_hooks``: checkpoints and logging."""
+
+    checkpoint: Mapping[str, Any] = field(default_factory=dict)
+    logger: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,275 @@
+"""The training loop, and the face that mmengine's hooks know as ``runner``."""
+
+import math
+import time
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.hooks import Hook
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel
+
+from openmix.data.batch import Batch
+from openmix.data.loaders import Loader
+from openmix.engine import settings
+from openmix.engine.checkpoint import CheckpointFolder
+from openmix.engine.distributed import World
+from openmix.engine.evaluate import evaluate
+from openmix.engine.hooks import HookList
+from openmix.engine.log import Averages, Reporter
+from openmix.engine.optim import Schedule, build_optimizer
+from openmix.engine.preprocess import Normalize
+from openmix.engine.signals import StopRequest
+from openmix.engine.step import TrainStep
+from openmix.errors import UserError
+from openmix.tasks.base import Task
+from openmix.tasks.context import StepContext
+
+__all__ = ["Stopped", "Trainer"]
+
+
+class Stopped(Exception):
+    """A signal asked the run to stop; it has saved a checkpoint and can be resumed."""
+
+
+class Trainer:
+    """Trains a task on a loader.
+
+    mmengine hooks get this object as ``runner`` and may use: ``model``, ``task``, ``ema``, ``epoch``, ``iter``,
+    ``max_epochs``, ``max_iters``, ``work_dir``, ``logger``, ``visualizer``, ``optimizer``, ``train_dataloader``,
+    ``val_dataloader``, ``rank``, ``world_size``.
+
+    Args:
+        cfg: a checked config.
+        task: what to train, on the device.
+        train_loader: batches to train on.
+        val_loader: batches to validate on, or None.
+        hooks: mmengine hooks, in order of priority.
+        reporter: where figures go.
+        world: the processes that train together.
+    """
+
+    def __init__(
+        self,
+        cfg: Mapping[str, Any],
+        task: Task,
+        train_loader: Loader,
+        val_loader: Loader | None,
+        hooks: list[Hook],
+        reporter: Reporter,
+        world: World,
+    ) -> None:
+        optim = settings.OptimWrapper(**cfg["optim_wrapper"])
+        train_cfg = settings.TrainCfg(**cfg["train_cfg"])
+        default_hooks = settings.DefaultHooks(**cfg.get("default_hooks", {}))
+        self.config_text = str(cfg.get("config_text", ""))
+        self.work_dir = cfg["work_dir"]
+        self.seed = settings.Randomness(**cfg.get("randomness", {})).seed
+        self.task, self.world = task, world
+        self.rank, self.world_size = world.rank, world.size
+        self.train_dataloader, self.val_dataloader = train_loader, val_loader
+        self.reporter, self.logger, self.visualizer = reporter, reporter.logger, reporter.visualizer
+        self.normalize = Normalize(settings.Preprocessor(**cfg.get("data_preprocessor", {})), world.device)
+
+        self.steps_per_epoch = train_loader.steps_per_epoch
+        self.max_iters = train_cfg.max_iters or train_cfg.max_epochs * self.steps_per_epoch  # type: ignore[operator]
+        self.max_epochs = train_cfg.max_epochs or math.ceil(self.max_iters / self.steps_per_epoch)
+        self.val_every = train_cfg.val_interval * (self.steps_per_epoch if train_cfg.max_epochs else 1)
+        self.log_every = settings.LoggerHook(**default_hooks.logger).interval
+        self.saving = settings.CheckpointHook(**default_hooks.checkpoint)
+        self.save_every = self.saving.interval * (self.steps_per_epoch if self.saving.by_epoch else 1)
+        self.checkpoints = CheckpointFolder(Path(self.work_dir) / "checkpoints", self.saving.max_keep_ckpts)
+
+        if train_cfg.compile:
+            task.get_submodule("backbone").compile()
+        self.model = self._wrap(task)
+        self.accumulate = optim.accumulative_counts
+        self.optimizer = build_optimizer(optim.optimizer, task)
+        self.schedule = Schedule(cfg.get("param_scheduler"), self.optimizer, self.max_epochs, self.max_iters)
+        self.step = TrainStep(self.model, self.optimizer, optim, world.device)
+        self.averages = Averages(world)
+        self.ema: AveragedModel | None = None
+        self.hooks = HookList(hooks, self)
+        self.epoch = self.iter = 0
+        self.best: float | None = None
+
+    def _wrap(self, task: Task) -> torch.nn.Module:
+        if self.world.size == 1:
+            return task
+        # rank 0's buffers are sent to all at every forward pass, so its checkpoint says all there is to say
+        return DistributedDataParallel(task, gradient_as_bucket_view=True)
+
+    def train(self, resume_from: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Train to the end and return the last validation's metrics (empty where nothing validates).
+
+        Raises:
+            Stopped: a signal came; a checkpoint is saved.
+        """
+        self.hooks("before_run")
+        if resume_from is not None:
+            self.load_state_dict(resume_from)
+        self.metrics: dict[str, Any] = {}
+        with StopRequest() as self.stop:
+            self.reporter.start(self.iter, self.max_iters)
+            self._clock, self._clock_step = time.perf_counter(), self.iter
+            try:
+                self.hooks("before_train")
+                while self.iter < self.max_iters:
+                    self._train_epoch()
+                self.hooks("after_train")
+                self.hooks("after_run")
+            finally:
+                self.reporter.stop()
+                self.train_dataloader.close()
+        return self.metrics
+
+    def _train_epoch(self) -> None:
+        """Train from where the run is to the end of the epoch, validating and saving when due."""
+        self.epoch, start = divmod(self.iter, self.steps_per_epoch)
+        if start == 0:
+            self.hooks("before_train_epoch")
+        for batch_idx, micro_batches in enumerate(self._steps(start), start):
+            batch = micro_batches[0][1]
+            self.hooks("before_train_iter", batch_idx=batch_idx, data_batch=batch)
+            report = self.step(micro_batches)
+            context = micro_batches[-1][0]
+            self.task.after_step(context)
+            self.averages.add(report)
+            self.iter += 1
+            self.schedule.after_step(self.iter)
+            self.hooks("after_train_iter", batch_idx=batch_idx, data_batch=batch, outputs=report)
+            self._after_iter(ends_epoch=batch_idx + 1 == self.steps_per_epoch)
+            if self.iter == self.max_iters:
+                break
+
+    def _after_iter(self, ends_epoch: bool) -> None:
+        """Log, validate and save what is due after step ``self.iter``, in this order, and stop if asked to."""
+        self.reporter.advance()
+        last = self.iter == self.max_iters
+        if self.iter % self.log_every == 0 or ends_epoch or last:
+            self._log()
+        if ends_epoch:
+            self.hooks("after_train_epoch")
+            self.schedule.after_epoch(self.epoch + 1)
+        is_best = self._validate() if self.val_dataloader and (self.iter % self.val_every == 0 or last) else False
+        stopping = self.stop.agreed() and not last
+        if self.iter % self.save_every == 0 or last or stopping or is_best:
+            self.save(ends_epoch, is_best)
+        if stopping:
+            raise Stopped(f"stopped after step {self.iter} of {self.max_iters}")
+
+    def _steps(self, start: int) -> Iterator[list[tuple[StepContext, Batch]]]:
+        """Yield each step's micro-batches, normalised on the device, with their place in the run."""
+        batches = iter(self.train_dataloader.epoch(self.epoch, start_step=start))
+        while group := list(islice(batches, self.accumulate)):
+            progress = self.iter / self.max_iters
+            yield [
+                (
+                    StepContext(self.seed, self.epoch, self.iter, shard, progress),
+                    self.normalize.batch(batch.to(self.world.device)),
+                )
+                for shard, batch in group
+            ]
+
+    def _log(self) -> None:
+        means = dict(zip(self.step.names, self.averages.pop(), strict=True))
+        now = time.perf_counter()
+        seconds, steps = now - self._clock, self.iter - self._clock_step
+        self._clock, self._clock_step = now, self.iter
+        images = steps * self.train_dataloader.batch_size * self.accumulate * self.world.size
+        record = {
+            "split": "train",
+            "epoch": self.epoch + 1,
+            "step": self.iter,
+            "lr": self.optimizer.param_groups[0]["lr"],
+            **means,
+            "images_per_s": images / seconds,
+            "time_s": seconds,
+        }
+        self.reporter.train(record, self.max_epochs, self.max_iters)
+
+    def _validate(self) -> bool:
+        """Evaluate on the validation set and tell whether this is the best so far."""
+        assert self.val_dataloader is not None
+        began = time.perf_counter()
+        self.hooks("before_val_epoch")
+        model = self.task if self.ema is None else self.ema.module
+        self.metrics = evaluate(model, self.val_dataloader, self.normalize, self.world)
+        self.hooks("after_val_epoch", metrics=self.metrics)
+        seconds = time.perf_counter() - began
+        self._clock += seconds
+        is_best = self._is_best()
+        record = {"split": "val", "epoch": self.epoch + 1, "step": self.iter, **self.metrics, "time_s": seconds}
+        self.reporter.val(record, is_best)
+        return is_best
+
+    def _is_best(self) -> bool:
+        """Tell whether the metric that ``save_best`` names is better than ever, and remember it."""
+        if self.saving.save_best is None:
+            return False
+        value = self.metrics[self.saving.save_best]
+        score = -value if self.saving.save_best in ("nll", "ece") else value
+        if self.best is not None and not score > self.best:
+            return False
+        self.best = score
+        return True
+
+    def save(self, ends_epoch: bool, is_best: bool) -> None:
+        """Save a checkpoint. All ranks take part; rank 0 writes."""
+        name = f"epoch_{self.epoch + 1}.pth" if ends_epoch else f"iter_{self.iter}.pth"
+        state = self.state_dict()
+        self.hooks("before_save_checkpoint", checkpoint=state)
+        if self.world.is_main:
+            self.checkpoints.save(name, state, is_best)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that the rest of the run depends on, as tensors and builtins."""
+        return {
+            "step": self.iter,
+            "steps_per_epoch": self.steps_per_epoch,
+            "seed": self.seed,
+            "best": self.best,
+            "config": self.config_text,
+            "model": self.task.state_dict(),
+            "ema": None if self.ema is None else self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.step.scaler.state_dict(),
+            "averages": self.averages.state_dict(),
+            "hooks": self.hooks.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from a checkpoint of this config.
+
+        Raises:
+            UserError: it belongs to another network, optimizer, seed or batch size.
+        """
+        if state["steps_per_epoch"] != self.steps_per_epoch:
+            raise UserError(
+                f"the checkpoint's epochs have {state['steps_per_epoch']} steps, this run's {self.steps_per_epoch}: "
+                "resume with its data set and its total batch (batch_size x processes x accumulation)"
+            )
+        if state["seed"] != self.seed:
+            raise UserError(f"the checkpoint was trained with seed {state['seed']}, this run has {self.seed}")
+        if (state["ema"] is None) != (self.ema is None):
+            raise UserError(f"the checkpoint has {'no' if state['ema'] is None else 'an'} EMA, this config differs")
+        try:
+            self.task.load_state_dict(state["model"])
+            if self.ema is not None:
+                self.ema.load_state_dict(state["ema"])
+            self.iter = state["step"]
+            self.epoch = self.iter // self.steps_per_epoch
+            self.schedule.start(self.epoch, self.iter)
+            self.schedule.load_state_dict(state["schedule"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise UserError(f"the checkpoint does not fit this config: {error}") from error
+        self.step.scaler.load_state_dict(state["scaler"])
+        self.averages.load_state_dict(state["averages"])
+        self.hooks.load_state_dict(state["hooks"])
+        self.best = state["best"]
+        self.hooks("after_load_checkpoint", checkpoint=state)

@@ -1,0 +1,254 @@
+"""The catalogue of methods: a decorator that enters a function, and the callable object made from an entry.
+
+A method is a function in a file of this package. Its keyword arguments with defaults are its hyper-parameters, and
+that signature is the single place that config checking, classes, tables and documentation read.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from openmix.errors import did_you_mean
+from openmix.ops.target import Mixed
+
+__all__ = ["Method", "Mixer", "build_mixer", "classes", "get_method", "list_mixers", "mixer"]
+
+Kind = Literal["input", "feature", "label", "learned"]
+
+ELSEWHERE = {
+    "feature": "mixes inside a network: use it as a mix_mode of MixUpClassification",
+    "label": "relabels after the forward pass: use it as a mix_mode of MixUpClassification",
+    "learned": "owns parameters and trains with the network: use its own task",
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """An entry of the catalogue.
+
+    Attributes:
+        name: what ``mix_mode`` takes; the function's name.
+        title: the paper's spelling; the class's name.
+        function: the method.
+        kind: where it works: 'input', 'feature', 'label' or 'learned'.
+        needs: tensors that it must be handed besides images and labels, by keyword.
+        presets: named sets of hyper-parameters, for ports that differ from the authors' code.
+        base: for kind 'label', the input method whose labels it redraws; its hyper-parameters are taken as well.
+    """
+
+    name: str
+    title: str
+    function: Callable[..., Any]
+    kind: Kind
+    needs: tuple[str, ...]
+    presets: Mapping[str, Mapping[str, Any]] = field(hash=False)
+    base: str | None
+
+    @functools.cached_property
+    def own_hyper(self) -> dict[str, inspect.Parameter]:
+        """The function's hyper-parameters: keyword-only arguments with a default, other than the generator."""
+        parameters = inspect.signature(self.function, eval_str=True).parameters.values()
+        return {
+            p.name: p
+            for p in parameters
+            if p.kind is p.KEYWORD_ONLY and p.default is not p.empty and p.name != "generator"
+        }
+
+    @functools.cached_property
+    def hyper(self) -> dict[str, inspect.Parameter]:
+        """All hyper-parameters: the base's, where there is one, and the function's own."""
+        return {**(get_method(self.base).hyper if self.base else {}), **self.own_hyper}
+
+
+_METHODS: dict[str, Method] = {}
+
+
+def mixer(
+    title: str,
+    *,
+    kind: Kind = "input",
+    needs: Sequence[str] = (),
+    presets: Mapping[str, Mapping[str, Any]] | None = None,
+    base: str | None = None,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Enter a function in the catalogue, under its own name; the function itself is returned unchanged.
+
+    Its signature by kind, with a generator that may be None and hyper-parameters after it:
+
+    - input: ``(images, labels, *, generator=None, <needs>, ...) -> Mixed``
+    - feature: ``(labels, *, generator=None, stages, ...) -> FeatureMix``
+    - label: ``(mixed, *, <needs>, ...) -> MixTarget``
+    """
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        name = function.__name__
+        _METHODS[name] = Method(name, title, function, kind, tuple(needs), presets or {}, base)
+        return function
+
+    return register
+
+
+@functools.cache
+def _discover() -> None:
+    """Import every module of this package once: a new method is a new file and nothing else."""
+    package = importlib.import_module("openmix.mixers")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"openmix.mixers.{module.name}")
+
+
+def list_mixers() -> list[str]:
+    """Return the names of all methods, sorted: what ``mix_mode`` and :func:`build_mixer` take."""
+    _discover()
+    return sorted(_METHODS)
+
+
+def get_method(name: str) -> Method:
+    """Return the catalogue's entry.
+
+    Raises:
+        ValueError: no such method; the message suggests the nearest.
+    """
+    _discover()
+    if name not in _METHODS:
+        raise ValueError(f"unknown mixing method {name!r}{did_you_mean(name, _METHODS)}")
+    return _METHODS[name]
+
+
+class Mixer:
+    """A method with its hyper-parameters, callable on batches: ``CutMix(alpha=1.0)(images, labels)``.
+
+    Args:
+        preset: a named set of hyper-parameters of the method, for example 'openmixup'; None is the authors' code.
+        **hyper: hyper-parameters of the method; they override the preset's.
+
+    Raises:
+        ValueError: unknown preset or hyper-parameter (the message suggests the nearest), or a value out of range.
+    """
+
+    method: Method
+    hyper: dict[str, Any]
+    function: Callable[..., Any]
+    base: Mixer | None
+
+    def __init__(self, *, preset: str | None = None, **hyper: Any) -> None:
+        method = self.method
+        if preset is not None and preset not in method.presets:
+            raise ValueError(f"{method.name} has no preset {preset!r}{did_you_mean(preset, method.presets)}")
+        for key in hyper:
+            if key not in method.hyper:
+                raise ValueError(f"{method.name} takes no {key!r}{did_you_mean(key, method.hyper)}")
+        self.hyper = {**(method.presets[preset] if preset else {}), **hyper}
+        own = {k: v for k, v in self.hyper.items() if k in method.own_hyper}
+        self.function = functools.partial(method.function, **own)
+        rest = {k: v for k, v in self.hyper.items() if k not in method.own_hyper}
+        self.base = build_mixer(method.base, **rest) if method.base else None
+        self._try_out()
+
+    def _try_out(self) -> None:
+        """Draw once for two images, so that a wrong value fails here and not in the first step of a run."""
+        generator, labels = torch.Generator("cpu").manual_seed(0), torch.arange(2, device="cpu")
+        if self.kind == "input" and not self.needs:
+            self.function(torch.zeros(2, 1, 32, 32, device="cpu"), labels, generator=generator)
+        elif self.kind == "feature":
+            self.function(labels, generator=generator, stages=("1", "2", "3", "4"))
+
+    @property
+    def name(self) -> str:
+        """The method's name in the catalogue."""
+        return self.method.name
+
+    @property
+    def kind(self) -> Kind:
+        """Where the method works: 'input', 'feature', 'label' or 'learned'."""
+        return self.method.kind
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What the method must be handed besides images and labels."""
+        return self.method.needs
+
+    def __call__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        generator: torch.Generator | None = None,
+        model: torch.nn.Module | None = None,
+        **needs: Tensor,
+    ) -> Mixed:
+        """Mix a batch.
+
+        Args:
+            images: floating (B, C, H, W); not modified.
+            labels: int64 (B,).
+            generator: a CPU generator; None takes torch's default one. Same state, same mix, on every device.
+            model: a network to compute what :attr:`needs` names; not used where nothing is needed.
+            **needs: what :attr:`needs` names, for example ``saliency`` (B, H, W).
+
+        Raises:
+            TypeError: the method is not of kind 'input', or is not given what it needs.
+        """
+        if self.kind != "input":
+            raise TypeError(f"{self.name} cannot be called on images: it {ELSEWHERE[self.kind]}")
+        for key in needs:
+            if key not in self.needs:
+                raise TypeError(f"{self.name} takes no {key!r}; it needs: {', '.join(self.needs) or 'nothing'}")
+        missing = [n for n in self.needs if n not in needs]
+        if missing:
+            raise TypeError(f"{self.name} needs {', '.join(missing)}: pass {missing[0]}=")
+        return self.function(images, labels, generator=generator, **needs)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rebuild, (self.name, self.hyper)
+
+    def __repr__(self) -> str:
+        values = {k: self.hyper.get(k, p.default) for k, p in self.method.hyper.items()}
+        return f"{self.method.title}({', '.join(f'{k}={v!r}' for k, v in values.items())})"
+
+
+@functools.cache
+def _class_of(method: Method) -> type[Mixer]:
+    """Make the class of a method: a :class:`Mixer` whose signature is the method's hyper-parameters."""
+    preset = inspect.Parameter("preset", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="str | None")
+    namespace = {
+        "method": method,
+        "__doc__": method.function.__doc__,
+        "__module__": "openmix",
+        "__signature__": inspect.Signature([*method.hyper.values(), preset]),
+    }
+    return type(method.title, (Mixer,), namespace)
+
+
+def _rebuild(name: str, hyper: dict[str, Any]) -> Mixer:
+    return build_mixer(name, **hyper)
+
+
+def build_mixer(name: str, preset: str | None = None, **hyper: Any) -> Mixer:
+    """Build a mixer by name.
+
+    Args:
+        name: one of :func:`list_mixers`.
+        preset: see :class:`Mixer`.
+        **hyper: see :class:`Mixer`.
+
+    Raises:
+        ValueError: unknown name, preset or hyper-parameter, with the nearest known one; or a value out of range.
+
+    >>> build_mixer("cutmix", alpha=0.2)
+    CutMix(alpha=0.2, per_sample=False)
+    """
+    return _class_of(get_method(name))(preset=preset, **hyper)
+
+
+def classes() -> dict[str, type[Mixer]]:
+    """Return the class of every method by its title: ``classes()["CutMix"](alpha=1.0)``."""
+    return {_METHODS[name].title: _class_of(_METHODS[name]) for name in list_mixers()}

@@ -1,0 +1,44 @@
+"""Manifold Mixup (Verma et al., ICML 2019), arXiv:1806.05236. Authors' code: vikasverma1077/manifold_mixup."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from openmix.mixers.catalog import mixer
+from openmix.mixers.mixup import plan_mixup
+from openmix.ops.plans import FeatureMix
+from openmix.ops.random import sample_integers
+from openmix.ops.target import MixTarget
+
+__all__ = ["manifoldmix"]
+
+
+@mixer("ManifoldMix", kind="feature")
+def manifoldmix(
+    labels: Tensor,
+    *,
+    generator: torch.Generator | None = None,
+    stages: Sequence[str],
+    alpha: float = 2.0,
+    layers: Sequence[int] = (0, 1, 2),
+) -> FeatureMix:
+    """Choose a layer at random, input included, and blend there as MixUp does.
+
+    Args:
+        labels: int64 (B,).
+        generator: a CPU generator; None takes torch's default one.
+        stages: the network's stages, by name, first to last.
+        alpha: lam ~ Beta(alpha, alpha), > 0, one for the batch. Default 2.0, the authors'.
+        layers: which layers to choose from, uniformly: 0 is the input, k the output of stage k. Default (0, 1, 2), the
+            authors' for their ResNets.
+
+    Raises:
+        ValueError: alpha <= 0, or a layer that the network lacks.
+    """
+    if not layers or not all(0 <= layer <= len(stages) for layer in layers):
+        raise ValueError(f"layers must be numbers from 0 (input) to {len(stages)} ({list(stages)}), got {list(layers)}")
+    layer = layers[int(sample_integers(len(layers), (), generator))]
+    plan = plan_mixup(len(labels), generator=generator, alpha=alpha).to(labels.device)
+    target = MixTarget(labels[plan.sources], plan.weights)
+    return FeatureMix(stages[layer - 1] if layer else None, plan, target)

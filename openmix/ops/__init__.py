@@ -1,0 +1,1 @@
+"""Primitives: tensors in, tensors out; torch alone."""

@@ -1,0 +1,153 @@
+"""mmengine's registries, filled from openmix's own packages: what a config may name.
+
+A user's module adds to them with ``@MODELS.register_module()`` and is imported by ``custom_imports`` in the config.
+Building is the same everywhere: a dict's ``type`` is looked up, the dicts inside it are built first, and what is
+built gets the rest as keyword arguments.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from mmengine.registry import HOOKS as MMENGINE_HOOKS
+from mmengine.registry import Registry
+from torch.optim import lr_scheduler
+
+from openmix import data, models, tasks
+from openmix.data.transforms import TRANSFORMS as TRANSFORM_CLASSES
+from openmix.errors import UserError, did_you_mean
+
+__all__ = [
+    "DATASETS", "HOOKS", "LOADERS", "MODELS", "OPTIMIZERS", "PARAM_SCHEDULERS", "SLOTS", "TASKS", "TRANSFORMS",
+    "build", "build_task", "lookup",
+]  # fmt: skip
+
+
+def build(cfg: Any, registry: Registry, **given: Any) -> Any:
+    """Build what a dict with ``type`` describes, the dicts inside it first.
+
+    Args:
+        cfg: the dict; ``type`` is a registered name or the object itself.
+        registry: where to look the name up.
+        given: further keyword arguments, which come from the program and not from the config.
+
+    Raises:
+        UserError: unknown type, or a value that the built object refuses.
+    """
+    cfg = dict(cfg)
+    target = lookup(cfg.pop("type", None), registry)
+    arguments = {key: build_value(value, SLOTS.get(key)) for key, value in cfg.items()}
+    try:
+        return target(**arguments, **given)
+    except UserError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{name_of(target)}: {error}") from error
+
+
+def build_value(value: Any, registry: Registry | None) -> Any:
+    """Build a dict with ``type``, or each of a list of them; return anything else as it is."""
+    if registry is None:
+        return value
+    if isinstance(value, Mapping) and "type" in value:
+        return build(value, registry)
+    if isinstance(value, list | tuple):
+        return [build_value(v, registry) for v in value]
+    return value
+
+
+def build_task(cfg: Any, device: str | None = None) -> tasks.Task:
+    """Build a task; a head without ``in_channels`` gets the backbone's.
+
+    Args:
+        cfg: the config's ``model``.
+        device: where the networks' tensors are made; 'meta' makes none, which checks a config in no time.
+    """
+    cfg = dict(cfg)
+    with torch.device(device or "cpu"):
+        built = {key: build(cfg[key], MODELS) for key in ("backbone", "neck") if isinstance(cfg.get(key), Mapping)}
+        head = cfg.get("head")
+        if isinstance(head, Mapping):
+            channels = getattr(built.get("backbone"), "out_channels", None)
+            inferred = {} if channels is None else {"in_channels": channels[-1]}
+            built["head"] = build({**inferred, **head}, MODELS)
+    return build({**cfg, **built}, TASKS)
+
+
+def lookup(kind: Any, registry: Registry) -> Callable[..., Any]:
+    """Return what ``type`` names, with the nearest known name in the error where nothing is."""
+    if kind is None:
+        raise UserError(f"a {registry.name} needs a 'type'; known: {', '.join(sorted(known_types(registry)))}")
+    if not isinstance(kind, str):
+        return kind
+    if kind not in known_types(registry) and registry is OPTIMIZERS:
+        _add_timm_optimizers()
+    found = registry.get(kind)
+    if found is None:
+        raise UserError(f"unknown {registry.name} type {kind!r}{did_you_mean(kind, known_types(registry))}")
+    return found
+
+
+def known_types(registry: Registry) -> list[str]:
+    """Return the names that a registry, or the mmengine registry above it, knows."""
+    parent = registry.parent
+    return [*registry.module_dict, *(parent.module_dict if parent is not None else {})]
+
+
+def name_of(target: Any) -> str:
+    """Return a class's or function's name."""
+    return getattr(target, "__name__", str(target))
+
+
+def _registry(name: str, entries: Mapping[str, Any], parent: Registry | None = None) -> Registry:
+    registry = Registry(name, parent=parent, scope="openmix", build_func=_build_func)
+    for key, entry in entries.items():
+        registry.register_module(name=key, module=entry)
+    return registry
+
+
+def _build_func(cfg: Any, registry: Registry, **given: Any) -> Any:
+    return build_task(cfg) if registry is TASKS else build(cfg, registry, **given)
+
+
+def _classes(module: Any, base: type) -> dict[str, type]:
+    """Return the concrete public subclasses of ``base`` in a torch module."""
+    return {n: c for n, c in vars(module).items() if inspect.isclass(c) and issubclass(c, base) and c is not base}
+
+
+@functools.cache
+def _add_timm_optimizers() -> None:
+    """Register timm's optimizers under the names that torch has not taken; importing timm takes two seconds."""
+    import timm.optim
+
+    for name, optimizer in _classes(timm.optim, torch.optim.Optimizer).items():
+        if name not in OPTIMIZERS.module_dict:
+            OPTIMIZERS.register_module(name=name, module=optimizer)
+
+
+def _schedulers() -> dict[str, Any]:
+    skipped = ("LRScheduler", "ReduceLROnPlateau", "SequentialLR", "ChainedScheduler", "LambdaLR", "MultiplicativeLR")
+    classes = _classes(lr_scheduler, lr_scheduler.LRScheduler)
+    return {n: c for n, c in classes.items() if not n.startswith("_") and n not in skipped}
+
+
+MODELS = _registry("model", {name: getattr(models, name) for name in models.__all__})
+TASKS = _registry("task", {name: getattr(tasks, name) for name in ("Classification", "MixUpClassification")})
+DATASETS = _registry("dataset", data.SOURCES)
+TRANSFORMS = _registry("transform", TRANSFORM_CLASSES)
+LOADERS = _registry("loader", data.LOADERS)
+OPTIMIZERS = _registry("optimizer", _classes(torch.optim, torch.optim.Optimizer))
+PARAM_SCHEDULERS = _registry("param_scheduler", _schedulers())
+HOOKS = _registry("hook", {}, parent=MMENGINE_HOOKS)
+
+# which registry the dicts under a keyword are built from, wherever the keyword appears
+SLOTS = {
+    "backbone": MODELS,
+    "neck": MODELS,
+    "head": MODELS,
+    "dataset": DATASETS,
+    "pipeline": TRANSFORMS,
+    "transforms": TRANSFORMS,
+}

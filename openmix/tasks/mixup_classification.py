@@ -1,0 +1,158 @@
+"""Classification with mixing: draw a method, mix, forward, relabel, loss."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from openmix.data.batch import Batch
+from openmix.errors import did_you_mean
+from openmix.mixers.catalog import Mixer, build_mixer, get_method, list_mixers
+from openmix.models.heads import ClsMixupHead
+from openmix.models.mix_points import MixPoints
+from openmix.ops.target import MixTarget
+from openmix.tasks.classification import Classification
+from openmix.tasks.context import MixContext, StepContext
+
+__all__ = ["MixUpClassification"]
+
+# what this task can hand to a method, after the forward pass of the mixed images
+SERVES_LABEL_METHODS = ("features",)
+
+
+class MixUpClassification(Classification):
+    """Trains on mixed images, with one method or a random choice among several for each micro-batch.
+
+    Args:
+        backbone: images -> tuple of feature maps, with ``stage_names`` if a method mixes inside it.
+        head: pooled features -> logits, and their loss on a ``MixTarget``.
+        neck: feature maps -> pooled features; default global average pooling.
+        alpha: Beta's parameter, one for all modes or one for each; modes without one ignore it.
+        mix_mode: a method's name, or a list of them; "vanilla" is no mixing.
+        mix_prob: probability of each mode, summing to 1; None is uniform.
+        mix_repeat: how many times each micro-batch is mixed and run forward; the loss is their mean.
+        mix_args: hyper-parameters by mode, ``dict(cutmix=dict(per_sample=True))``; a mode's own alpha wins over
+            ``alpha``, and entries for modes that ``mix_mode`` does not name are checked but not used.
+
+    Raises:
+        ValueError: unknown mode or hyper-parameter, probabilities that do not fit, a method that cannot be served.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: ClsMixupHead,
+        neck: nn.Module | None = None,
+        alpha: float | Sequence[float] = 1.0,
+        mix_mode: str | Sequence[str] = "mixup",
+        mix_prob: Sequence[float] | None = None,
+        mix_repeat: int = 1,
+        mix_args: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(backbone, head, neck)  # type: ignore[arg-type]
+        self.head: ClsMixupHead = head
+        if mix_repeat < 1:
+            raise ValueError(f"mix_repeat must be at least 1, got {mix_repeat}")
+        modes = [mix_mode] if isinstance(mix_mode, str) else list(mix_mode)
+        self.mix_repeat = mix_repeat
+        self.mixers = build_mixers(modes, alpha, mix_args or {})
+        self.mix_prob = check_probabilities(mix_prob, modes)
+        self.mix_points = self._install_mix_points()
+        self._check_needs()
+
+    def _install_mix_points(self) -> MixPoints | None:
+        feature_modes = [m.name for m in self.mixers if m.kind == "feature"]
+        if not feature_modes:
+            return None
+        stages = getattr(self.backbone, "stage_names", None)
+        if not stages:
+            name = type(self.backbone).__name__
+            raise ValueError(f"{feature_modes[0]} mixes between stages, but {name} names none (stage_names)")
+        for m in self.mixers:
+            if m.kind == "feature":  # a layer that this network lacks must not wait for the draw that hits it
+                m.function(torch.arange(2), generator=torch.Generator(), stages=stages)
+        return MixPoints(self.backbone, stages)
+
+    def _check_needs(self) -> None:
+        for m in self.mixers:
+            if m.kind == "learned":
+                raise ValueError(f"{m.name} owns parameters and is trained by its own task, not by a mix_mode")
+            served = SERVES_LABEL_METHODS if m.kind == "label" else ()
+            missing = [n for n in m.needs if n not in served]
+            if missing:
+                raise ValueError(
+                    f"{m.name} needs {', '.join(missing)}, which this task cannot compute on "
+                    f"{type(self.backbone).__name__}; it serves: {', '.join(served) or 'nothing'}"
+                )
+
+    def forward(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
+        """Return ``loss`` and ``top1_dominant``, the per cent predicted as the label of the largest share."""
+        generator = context.generator("mix")
+        results = [self._mixed_step(batch, self._draw_mixer(generator), generator) for _ in range(self.mix_repeat)]
+        losses, hits = zip(*results, strict=True)
+        return {"loss": torch.stack(losses).mean(), "top1_dominant": 100 * torch.stack(hits).mean()}
+
+    def _draw_mixer(self, generator: torch.Generator) -> Mixer:
+        if len(self.mixers) == 1:
+            return self.mixers[0]
+        return self.mixers[int(torch.multinomial(self.mix_prob, 1, generator=generator))]
+
+    def _mixed_step(self, batch: Batch, mixer: Mixer, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        if mixer.kind == "feature":
+            logits, target = self._mix_features(batch, mixer, generator)
+        else:
+            logits, target = self._mix_images(batch, mixer, generator)
+        hits = logits.detach().argmax(1) == target.dominant()
+        return self.head.loss(logits, target), hits.float().mean()
+
+    def _mix_images(self, batch: Batch, mixer: Mixer, generator: torch.Generator) -> tuple[Tensor, MixTarget]:
+        input_mixer = mixer.base or mixer
+        mixed = input_mixer(batch.images, batch.labels, generator=generator)
+        features = self.backbone(mixed.images)
+        logits = self.head(self.neck(features))
+        if mixer.kind != "label":
+            return logits, mixed.target
+        context = MixContext({"features": lambda: features[-1].detach()})
+        return logits, mixer.function(mixed, **context.serve(mixer.needs))
+
+    def _mix_features(self, batch: Batch, mixer: Mixer, generator: torch.Generator) -> tuple[Tensor, MixTarget]:
+        assert self.mix_points is not None
+        mix = mixer.function(batch.labels, generator=generator, stages=self.mix_points.stages)
+        images = mix.plan.apply(batch.images) if mix.stage is None else batch.images
+        with self.mix_points.armed(mix.stage, mix.plan):
+            logits = self.predict(images)
+        return logits, mix.target
+
+
+def build_mixers(
+    modes: Sequence[str], alpha: float | Sequence[float], mix_args: Mapping[str, Mapping[str, Any]]
+) -> list[Mixer]:
+    """Build one mixer a mode; ``alpha`` goes to those that have one and are not given another in ``mix_args``."""
+    if not modes:
+        raise ValueError("mix_mode names no method; known: " + ", ".join(list_mixers()))
+    alphas = list(alpha) if isinstance(alpha, Sequence) else [alpha] * len(modes)
+    if len(alphas) != len(modes):
+        raise ValueError(f"alpha has {len(alphas)} values for {len(modes)} modes {modes}; give one for each, or one")
+    for name in mix_args:
+        if name not in list_mixers():
+            raise ValueError(
+                f"mix_args has an entry for {name!r}, which is no method{did_you_mean(name, list_mixers())}"
+            )
+        build_mixer(name, **mix_args[name])
+    mixers = []
+    for name, own_alpha in zip(modes, alphas, strict=True):
+        takes_alpha = "alpha" in get_method(name).hyper
+        mixers.append(build_mixer(name, **({"alpha": own_alpha} if takes_alpha else {}) | dict(mix_args.get(name, {}))))
+    return mixers
+
+
+def check_probabilities(mix_prob: Sequence[float] | None, modes: Sequence[str]) -> Tensor:
+    """Return the modes' probabilities as float64 (len(modes),); None is uniform."""
+    if mix_prob is None:
+        return torch.full((len(modes),), 1 / len(modes), dtype=torch.float64, device="cpu")
+    if len(mix_prob) != len(modes):
+        raise ValueError(f"mix_prob has {len(mix_prob)} values for {len(modes)} modes {list(modes)}")
+    if min(mix_prob) < 0 or abs(sum(mix_prob) - 1) > 1e-6:
+        raise ValueError(f"mix_prob must be >= 0 and sum to 1, got {list(mix_prob)}, which sums to {sum(mix_prob):.6g}")
+    return torch.tensor(mix_prob, dtype=torch.float64, device="cpu")

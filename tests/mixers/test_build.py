@@ -1,0 +1,173 @@
+"""Finding a mixer by name, and what is said to somebody who mistypes."""
+
+import importlib
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import openmix
+import openmix.mixers
+
+
+def test_list_is_sorted_and_complete():
+    names = openmix.list_mixers()
+    assert isinstance(names, list)
+    assert names == sorted(names) and len(set(names)) == len(names)
+    assert {"vanilla", "mixup", "cutmix", "resizemix", "manifoldmix"} <= set(names)
+
+
+def test_the_list_is_a_copy():
+    openmix.list_mixers().clear()
+    assert openmix.list_mixers()
+
+
+@pytest.mark.parametrize("name", openmix.list_mixers())
+def test_kind_and_needs(name):
+    mixer = openmix.build_mixer(name)
+    assert mixer.kind in {"input", "feature", "label", "learned"}
+    assert isinstance(mixer.needs, tuple) and all(isinstance(need, str) for need in mixer.needs)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("vanilla", "input"), ("mixup", "input"), ("cutmix", "input"), ("resizemix", "input"), ("manifoldmix", "feature")],
+)
+def test_the_known_ones(name, kind):
+    assert (openmix.build_mixer(name).kind, openmix.build_mixer(name).needs) == (kind, ())
+
+
+@pytest.mark.parametrize("name", ["MixUp", "CutMix", "ResizeMix", "ManifoldMix", "Vanilla"])
+def test_classes_are_reached_from_the_package(name):
+    mixer = getattr(openmix, name)()
+    assert type(mixer) is type(openmix.build_mixer(name.lower()))
+    assert type(mixer).__name__ == name
+    assert name in dir(openmix)
+
+
+def test_functions_stay_functions_when_their_files_are_imported():
+    """A function and its file share a name, so an import may put the module in the function's place."""
+    for module in pkgutil.iter_modules(openmix.mixers.__path__):
+        importlib.import_module(f"openmix.mixers.{module.name}")
+    from openmix.mixers import cutmix, mixup, resizemix, vanilla
+
+    assert all(callable(f) for f in (cutmix, mixup, resizemix, vanilla))
+    assert all(callable(getattr(openmix.mixers, name)) for name in ("cutmix", "mixup", "resizemix", "vanilla"))
+
+
+def test_feature_mixer_says_where_it_works(make_batch):
+    images, labels = make_batch()
+    with pytest.raises(TypeError, match=r"MixUpClassification|config|task"):
+        openmix.build_mixer("manifoldmix", alpha=2.0)(images, labels)
+    with pytest.raises(TypeError, match=r"MixUpClassification|config|task"):
+        openmix.ManifoldMix()(images, labels, generator=torch.Generator())
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: openmix.build_mixer("cutmx"), ["cutmx", "cutmix"]),
+        (lambda: openmix.build_mixer("ResizMix"), ["ResizMix", "resizemix"]),
+        (lambda: openmix.build_mixer("nothing-like-it"), ["nothing-like-it", "mixup"]),
+        (lambda: openmix.build_mixer("cutmix", alfa=1.0), ["alfa", "alpha"]),
+        (lambda: openmix.build_mixer("mixup", persample=True), ["persample", "per_sample"]),
+        (lambda: openmix.build_mixer("resizemix", scop=(0.1, 0.8)), ["scop", "scope"]),
+        (lambda: openmix.build_mixer("resizemix", placment="clip"), ["placment", "placement"]),
+        (lambda: openmix.build_mixer("vanilla", alpha=1.0), ["vanilla", "alpha"]),
+        (lambda: openmix.build_mixer("manifoldmix", alhpa=1.0), ["alhpa", "alpha"]),
+        (lambda: openmix.CutMix(alfa=1.0), ["alfa", "alpha"]),
+    ],
+)
+def test_unknown_names_name_the_nearest(call, said):
+    with pytest.raises(ValueError) as error:
+        call()
+    for word in said:
+        assert word in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["images", "labels", "generator"])
+def test_what_a_call_takes_is_no_hyper_parameter(name):
+    with pytest.raises(ValueError, match=name):
+        openmix.build_mixer("cutmix", **{name: None})
+
+
+WRONG = [
+    ("mixup", {"alpha": 0}),
+    ("mixup", {"alpha": -0.5}),
+    ("mixup", {"alpha": float("nan")}),
+    ("cutmix", {"alpha": 0.0}),
+    ("cutmix", {"alpha": -1}),
+    ("manifoldmix", {"alpha": -1}),
+    ("resizemix", {"alpha": 0.0}),
+    ("resizemix", {"scope": (0.8, 0.1)}),
+    ("resizemix", {"scope": (0.0, 0.8)}),
+    ("resizemix", {"scope": (-0.1, 0.8)}),
+    ("resizemix", {"scope": (0.1, 1.2)}),
+    ("resizemix", {"scope": (0.1, 0.5, 0.8)}),
+    ("resizemix", {"placement": "middle"}),
+]
+
+
+@pytest.mark.parametrize(("name", "hyper"), WRONG)
+def test_wrong_values_are_named_when_it_is_built(name, hyper):
+    (parameter,) = hyper
+    with pytest.raises(ValueError, match=parameter):
+        openmix.build_mixer(name, **hyper)
+    with pytest.raises(ValueError, match=parameter):
+        type(openmix.build_mixer(name))(**hyper)
+
+
+@pytest.mark.parametrize(("name", "hyper"), [w for w in WRONG if w[0] != "manifoldmix"])
+def test_wrong_values_are_named_by_the_function(make_batch, name, hyper):
+    (parameter,) = hyper
+    images, labels = make_batch()
+    with pytest.raises(ValueError, match=parameter):
+        getattr(openmix.mixers, name)(images, labels, **hyper)
+
+
+@pytest.mark.parametrize("scope", [(0.1, 0.8), [0.1, 0.8], (0.3, 1.0), (0.5, 0.5), (0.2, 1)])
+def test_right_scopes_are_taken(make_batch, scope):
+    images, labels = make_batch()
+    openmix.build_mixer("resizemix", scope=scope)(images, labels)
+
+
+@pytest.mark.parametrize("name", ["resizemix", "cutmix", "mixup"])
+def test_unknown_preset_is_named(name):
+    with pytest.raises(ValueError, match="openmixupp") as error:
+        openmix.build_mixer(name, preset="openmixupp")
+    if name == "resizemix":
+        assert "'openmixup'" in str(error.value)
+
+
+def test_wrong_values_beside_a_preset_are_named():
+    with pytest.raises(ValueError, match="scope"):
+        openmix.build_mixer("resizemix", preset="openmixup", scope=(2.0, 3.0))
+
+
+@pytest.mark.parametrize(
+    ("mixer", "shown"),
+    [
+        (lambda: openmix.build_mixer("cutmix", alpha=0.3), ["CutMix", "alpha=0.3", "per_sample=False"]),
+        (lambda: openmix.MixUp(per_sample=True), ["MixUp", "alpha=1.0", "per_sample=True"]),
+        (lambda: openmix.ResizeMix(scope=(0.2, 0.6)), ["ResizeMix", "scope=(0.2, 0.6)", "placement='inside'"]),
+        (lambda: openmix.build_mixer("resizemix", preset="openmixup"), ["ResizeMix", "placement='clip'"]),
+        (lambda: openmix.ManifoldMix(), ["ManifoldMix", "alpha="]),
+        (lambda: openmix.Vanilla(), ["Vanilla"]),
+    ],
+)
+def test_repr_shows_the_hyper_parameters(mixer, shown):
+    for word in shown:
+        assert word in repr(mixer())
+
+
+def test_mixing_costs_no_heavy_import():
+    script = """
+import sys, torch, openmix
+mixed = openmix.build_mixer("resizemix")(torch.zeros(2, 3, 32, 32), torch.arange(2))
+openmix.mix_cross_entropy(torch.zeros(2, 5), mixed.target)
+print(sorted({"mmengine", "torchvision", "timm", "nvidia.dali", "mmcv", "rich"} & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

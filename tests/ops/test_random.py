@@ -1,0 +1,117 @@
+"""Keyed randomness: stable, distinct, independent; and the samplers against SciPy."""
+
+from collections import Counter
+
+import pytest
+import torch
+from scipy import stats
+
+from openmix.ops.random import derive_seed, generator_for, sample_beta, sample_partner
+
+
+@pytest.mark.parametrize(
+    ("key", "seed"),
+    [((0,), 2631537505891389924), ((0, "mix", 0, 1), 9128440313863705718), (("a", -3), 3859297244471456823)],
+)
+def test_seeds_are_the_same_on_every_machine(key, seed):
+    """A change here makes every recorded run irreproducible."""
+    assert derive_seed(*key) == seed
+
+
+def test_every_key_has_its_own_seed():
+    keys = [
+        (1,),
+        ("1",),
+        (1, 2),
+        (12,),
+        ("1", 2),
+        ("12",),
+        ("1, 2",),
+        (2, 1),
+        (-1,),
+        ("",),
+        ("", ""),
+        (),
+        (1, ""),
+        ("'",),
+    ]
+    seeds = {derive_seed(*key) for key in keys}
+    assert len(seeds) == len(keys)
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_no_seed_twice_over_steps_and_shards():
+    seeds = {derive_seed(0, "mix", shard, step) for shard in range(8) for step in range(1000)}
+    assert len(seeds) == 8000
+
+
+def test_generators_of_one_key_draw_the_same_and_leave_torch_alone():
+    before = torch.get_rng_state()
+    first, second = generator_for(3, "mix", 5), generator_for(3, "mix", 5)
+    assert first.device.type == "cpu"
+    assert torch.equal(torch.rand(50, generator=first), torch.rand(50, generator=second))
+    assert not torch.equal(torch.rand(50, generator=first), torch.rand(50, generator=generator_for(3, "mix", 6)))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_consecutive_keys_are_independent():
+    draws = torch.stack([torch.rand(2, generator=generator_for(0, "mix", 0, step)) for step in range(4000)]).double()
+    for column in draws.T:
+        assert stats.kstest(column.numpy(), "uniform").pvalue > 1e-4
+    pairs = [(draws[:-1, 0], draws[1:, 0]), (draws[:-1, 1], draws[1:, 0]), (draws[:, 0], draws[:, 1])]
+    for a, b in pairs:
+        # A correlation of n independent pairs has standard deviation n**-0.5.
+        assert abs(float(torch.corrcoef(torch.stack([a, b]))[0, 1])) < 4 * 4000**-0.5
+
+
+@pytest.mark.parametrize("alpha", [0.01, 0.05, 0.2, 0.5, 1.0, 2.0, 8.0])
+def test_beta_quantiles(alpha):
+    n = 50_000
+    draws = sample_beta(alpha, (n,), torch.Generator().manual_seed(1)).double()
+    assert bool(draws.isfinite().all()) and float(draws.min()) >= 0 and float(draws.max()) <= 1
+    for p in (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98):
+        x = stats.beta.ppf(p, alpha, alpha)
+        # Not tested where single precision cannot tell the quantile from 0 or 1.
+        if 1e-30 < x < 1 - 1e-6:
+            assert float((draws <= x).double().mean()) == pytest.approx(p, abs=4 * (p * (1 - p) / n) ** 0.5)
+    assert float(draws.mean()) == pytest.approx(0.5, abs=4 * float(draws.var() / n) ** 0.5)
+    variance = 1 / (4 * (2 * alpha + 1))
+    assert float(draws.var()) == pytest.approx(variance, rel=0.03)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (3, 4)])
+def test_beta_shape_and_type(shape):
+    draws = sample_beta(1.0, shape, torch.Generator().manual_seed(0))
+    assert draws.shape == shape and draws.dtype == torch.float32 and draws.device.type == "cpu"
+
+
+def test_beta_obeys_its_generator():
+    first = sample_beta(0.4, (9,), torch.Generator().manual_seed(0))
+    assert torch.equal(first, sample_beta(0.4, (9,), torch.Generator().manual_seed(0)))
+    assert not torch.equal(first, sample_beta(0.4, (9,), torch.Generator().manual_seed(1)))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        assert torch.equal(first, sample_beta(0.4, (9,)))
+
+
+def test_partner_is_a_uniform_permutation():
+    generator = torch.Generator().manual_seed(2)
+    counts = Counter(tuple(sample_partner(4, generator).tolist()) for _ in range(4800))
+    assert len(counts) == 24, "fixed points included"
+    assert stats.chisquare(list(counts.values())).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 5, 256])
+def test_partner_names_every_image_once(size):
+    partner = sample_partner(size, torch.Generator().manual_seed(0))
+    assert partner.dtype == torch.int64 and partner.device.type == "cpu"
+    assert sorted(partner.tolist()) == list(range(size))
+
+
+def test_partner_obeys_its_generator():
+    first = sample_partner(50, torch.Generator().manual_seed(0))
+    assert torch.equal(first, sample_partner(50, torch.Generator().manual_seed(0)))
+    assert not torch.equal(first, sample_partner(50, torch.Generator().manual_seed(1)))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        assert torch.equal(first, sample_partner(50))

@@ -1,0 +1,9 @@
+#!/usr/bin/env python
+"""Evaluate a checkpoint: ``python tools/test.py CONFIG CHECKPOINT [options]``; ``--help`` lists them."""
+
+import sys
+
+from openmix.commands import run_command
+
+if __name__ == "__main__":
+    sys.exit(run_command("test", prog="tools/test.py"))

@@ -1,0 +1,9 @@
+#!/usr/bin/env python
+"""Train from a config file: ``python tools/train.py CONFIG [options]``; ``--help`` lists them."""
+
+import sys
+
+from openmix.commands import run_command
+
+if __name__ == "__main__":
+    sys.exit(run_command("train", prog="tools/train.py"))
