@@ -156,7 +156,7 @@ def markdown(result: dict[str, Any]) -> str:
         "",
         "Images a second of CIFAR-10 (random crop with padding 4, flip, to float, normalise), batches of "
         f"{result['batch_size']}, on {result['device']} ({result['device_name']}), {result['cpu_count']} CPU cores, "
-        f"{result['threads']} threads, torch {result['torch']}, torchvision {result['torchvision']}, "
+        f"one thread in the main process, torch {result['torch']}, torchvision {result['torchvision']}, "
         f"Python {result['python']}. Medians of {result['rounds']} rounds of {result['images']:,} images in which the "
         f"loaders took turns; in brackets the lowest and the highest. Ratios are to {result['baseline']}. Written by "
         "`python benchmarks/loaders.py`.",
@@ -187,11 +187,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", default="cpu", help="where the batches are wanted: cpu or cuda")
     args = parser.parse_args()
+    torch.set_num_threads(1)  # the workers have the other cores, and batches this small gain little from more
     settings = {
         "device": args.device,
         "device_name": cpu_name() if args.device == "cpu" else torch.cuda.get_device_name(args.device),
         "cpu_count": os.cpu_count(),
-        "threads": torch.get_num_threads(),
         "python": platform.python_version(),
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import mmengine.visualization  # noqa: F401  fills VISBACKENDS
 import torch
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import Registry

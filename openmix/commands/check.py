@@ -12,12 +12,8 @@ __all__ = ["add_arguments", "main"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument(
-        "paths", nargs="+", metavar="PATH", help="config file or folder; _base_ is skipped"
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="also run 2 training steps and a validation batch"
-    )
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="config file or folder; _base_ is skipped")
+    parser.add_argument("--dry-run", action="store_true", help="also run 2 training steps and a validation batch")
 
 
 def main(arguments: argparse.Namespace) -> int:

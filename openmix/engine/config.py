@@ -66,11 +66,12 @@ def _origin(problem: Problem, path: str, overrides: Mapping[str, Any]) -> str:
     key = problem[0]
     if any(key == o or key.startswith(o + ".") or o.startswith(key + ".") for o in overrides):
         return "--cfg-options"
-    leaf = next((part for part in reversed(key.split(".")) if not part.isdigit()), key)
-    for file in _files(path):
-        if re.search(rf"""\b{re.escape(leaf)}\s*=|['"]{re.escape(leaf)}['"]\s*:""", Path(file).read_text()):
-            return file
-    return path
+    top, *rest = [part for part in key.split(".") if not part.isdigit()]
+    section = rf"^{re.escape(top)}\s*="
+    written = rf"""\b{re.escape(rest[-1])}\s*=|['"]{re.escape(rest[-1])}['"]\s*:""" if rest else section
+    holds_section = [file for file in _files(path) if re.search(section, Path(file).read_text(), re.MULTILINE)]
+    holds_key = [file for file in holds_section if re.search(written, Path(file).read_text(), re.MULTILINE)]
+    return [*holds_key, *holds_section, path][0]
 
 
 def _files(path: str) -> list[str]:

@@ -390,8 +390,9 @@ def test_interpolation_matters_only_where_content_is_resized(make_batch, case):
     assert told.shape == images.shape and bool(told.isfinite().all())
     if case.name not in MOVES_CONTENT:
         assert torch.equal(told, mixed.apply(images, interpolation="nearest"))
-    with pytest.raises(ValueError, match="cubicc"):
-        mixed.apply(images, interpolation="cubicc")
+    else:
+        with pytest.raises(ValueError, match="bilinaer"):
+            mixed.apply(images, interpolation="bilinaer")
 
 
 @every_case
@@ -496,6 +497,14 @@ def test_signature_declares_needs_and_defaults(name):
     assert rest["generator"].default is None
     required = {n for n, p in rest.items() if p.default is inspect.Parameter.empty}
     assert required == set(openmix.build_mixer(name).needs)
+
+
+@pytest.mark.parametrize("name", [name for name in input_mixers() if openmix.build_mixer(name).needs])
+def test_a_missing_need_is_named(make_batch, name):
+    images, labels = make_batch()
+    mixer = openmix.build_mixer(name)
+    with pytest.raises((TypeError, ValueError), match=mixer.needs[0]):
+        mixer(images, labels, generator=seeded())
 
 
 @every_case

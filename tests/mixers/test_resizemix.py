@@ -11,9 +11,9 @@ from math import floor
 
 import pytest
 import torch
-import torch.nn.functional as F
 from scipy import stats
 from torch import Tensor
+from torch.nn import functional as F
 
 import openmix
 from openmix.mixers import resizemix

@@ -39,7 +39,7 @@ def read_plain_pickle(path: Path, expected: str) -> dict[str, Any]:
         if not isinstance(content, dict):
             raise TypeError(f"it holds a {type(content).__name__}")
         return {_text(key): _array_of(value) for key, value in content.items()}
-    except _Refused as refused:
+    except _RefusedError as refused:
         raise UserError(
             f"{path} was not read: it is a pickle that asks for {refused}, and CIFAR files hold plain data only; "
             "delete it unless you know where it comes from"
@@ -51,7 +51,7 @@ def read_plain_pickle(path: Path, expected: str) -> dict[str, Any]:
         ) from None
 
 
-class _Refused(Exception):
+class _RefusedError(Exception):
     """A pickle asked for a name that is not on the list."""
 
 
@@ -123,10 +123,10 @@ class _PlainUnpickler(pickle.Unpickler):
         """Return the stand-in for a name.
 
         Raises:
-            _Refused: there is none.
+            _RefusedError: there is none.
         """
         if (module, name) not in _ALLOWED:
-            raise _Refused(f"{module}.{name}")
+            raise _RefusedError(f"{module}.{name}")
         return _ALLOWED[module, name]
 
 
