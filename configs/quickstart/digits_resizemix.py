@@ -1,10 +1,7 @@
-"""placeholder resizemix"""
-_base_ = [
-    '../_base_/datasets/digits_few_labels.py',
-    '../_base_/models/convnet_mixups.py',
-    '../_base_/schedules/sgd_cosine.py',
-    '../_base_/runtime.py',
-]
-model = dict(backbone=dict(widths=[16, 32], in_channels=1), mix_mode='resizemix')
-train_cfg = dict(max_epochs=60, val_interval=60)
-default_hooks = dict(checkpoint=dict(interval=60))
+"""ResizeMix (the authors' settings) on ten labelled digits a class.
+
+Expect top-1 95.7 % on the val split (500 images; mean of seeds 0, 1, 2 at the last epoch, which is where the settings were
+chosen), a few seconds a run on one CPU core. The test split is for scripts/quickstart.sh's table.
+"""
+_base_ = './digits_vanilla.py'
+model = dict(mix_mode='resizemix')
