@@ -9,18 +9,22 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from openmix.errors import UserError
 
-__all__ = ["FORMAT", "CheckpointFolder", "load_checkpoint", "write_atomically"]
+__all__ = ["FORMAT", "CheckpointFolder", "final_weights", "load_checkpoint", "load_weights", "write_atomically"]
 
 FORMAT = "openmix"
 VERSION = 1
+CONTENT = frozenset(
+    {"step", "steps_per_epoch", "seed", "best", "metrics", "model", "ema", "optimizer", "scaler", "averages", "hooks"}
+)
 
 
 def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
@@ -49,18 +53,45 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"no checkpoint {path}{_others_in(path)}")
-    if not _matches_manifest(path):
-        raise UserError(f"checkpoint {path} is damaged: its size or SHA-256 differs from its manifest.json")
     try:
+        if not _matches_manifest(path):
+            raise UserError(f"checkpoint {path} is damaged: its size or SHA-256 differs from its manifest.json")
         state = torch.load(path, map_location="cpu", weights_only=True)
+    except UserError:
+        raise
     except Exception as error:  # torch raises whatever the bytes lead it to
         reason = str(error).split("\n")[0]
         raise UserError(f"checkpoint {path} is damaged, or not a file of tensors: {reason}") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"{path} was not written by openmix: it cannot be resumed or tested")
-    if state["version"] > VERSION:
-        raise UserError(f"{path} was written by a newer openmix (format {state['version']}, this one reads {VERSION})")
+    if state.get("version") != VERSION:
+        raise UserError(
+            f"{path} was written by another openmix (format {state.get('version')}, this one reads {VERSION})"
+        )
+    if lacking := CONTENT - state.keys():
+        raise UserError(f"checkpoint {path} is incomplete: it lacks {', '.join(sorted(lacking))}")
     return state
+
+
+def final_weights(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the weights in a checkpoint that its run validated: the averaged ones where it averages."""
+    if state["ema"] is None:
+        return state["model"]
+    prefix = "module."
+    return {key[len(prefix) :]: value for key, value in state["ema"].items() if key.startswith(prefix)}
+
+
+def load_weights(module: nn.Module, weights: Mapping[str, Any]) -> None:
+    """Load weights from a checkpoint.
+
+    Raises:
+        UserError: they are another network's.
+    """
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:4]]
+        raise UserError(f"the checkpoint holds another network than the config's: {' '.join(lines)[:400]}") from error
 
 
 def _others_in(path: Path) -> str:
@@ -75,9 +106,11 @@ def _matches_manifest(path: Path) -> bool:
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest's entries by file name; where it is missing or damaged, nothing can be verified."""
     try:
-        return json.loads((folder / "manifest.json").read_text())
-    except (OSError, ValueError):
+        manifest = json.loads((folder / "manifest.json").read_text())
+        return {name: {key: entry[key] for key in ("step", "size", "sha256")} for name, entry in manifest.items()}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
 
 
@@ -106,22 +139,26 @@ class CheckpointFolder:
         self.max_keep = max_keep
 
     def save(self, name: str, state: dict[str, Any], is_best: bool = False) -> Path:
-        """Write ``name`` and move ``last.pth`` (and ``best.pth``) on to it; then remove what is too old."""
+        """Write ``name`` and move ``last.pth`` (and ``best.pth``) on to it; then remove what is too old.
+
+        Raises:
+            UserError: it could not be loaded again; what was there before is kept.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / name
-        write_atomically(path, lambda beside: torch.save({"format": FORMAT, "version": VERSION, **state}, beside))
-        manifest = _read_manifest(self.folder)
-        entry = {"step": state["step"], "size": path.stat().st_size, "sha256": _sha256(path)}
-        manifest |= dict.fromkeys([name, "last.pth", *(["best.pth"] if is_best else [])], entry)
-        # last.pth has no entry of its own while it moves on: a kill in between must not make it look damaged
-        self._write_manifest({k: v for k, v in manifest.items() if v is not entry or k == name})
-        for alias in ["last.pth", *(["best.pth"] if is_best else [])]:
+        for left_by_a_kill in self.folder.glob(".*.tmp"):
+            left_by_a_kill.unlink()
+        path, aliases = self.folder / name, ["last.pth", *(["best.pth"] if is_best else [])]
+        # what is about to change has no entry meanwhile: a kill in between must not make it look damaged
+        manifest = {k: v for k, v in _read_manifest(self.folder).items() if k not in (name, *aliases)}
+        self._write_manifest(manifest)
+        write_atomically(path, lambda beside: _save({"format": FORMAT, "version": VERSION, **state}, beside))
+        for alias in aliases:
             write_atomically(self.folder / alias, lambda beside: _link(path, beside))
-        kept = self._numbered(manifest)[: self.max_keep]
+        entry = {"step": state["step"], "size": path.stat().st_size, "sha256": _sha256(path)}
+        manifest |= dict.fromkeys([name, *aliases], entry)
         for old in self._numbered(manifest)[self.max_keep :]:
             old.unlink()
-        names = {p.name for p in kept} | {"last.pth", "best.pth"}
-        self._write_manifest({k: v for k, v in manifest.items() if k in names})
+        self._write_manifest({k: v for k, v in manifest.items() if (self.folder / k).exists()})
         return path
 
     def newest_good(self, warn: Callable[[str], None]) -> tuple[Path, dict[str, Any]] | None:
@@ -134,15 +171,22 @@ class CheckpointFolder:
             UserError: there are checkpoints, and all are damaged.
         """
         damaged = []
-        for path in self._numbered(_read_manifest(self.folder)):
+        # the last two are copies of numbered ones, unless somebody has taken those away
+        aliases = [path for name in ("last.pth", "best.pth") if (path := self.folder / name).is_file()]
+        for path in [*self._numbered(_read_manifest(self.folder)), *aliases]:
             try:
                 return path, load_checkpoint(path)
             except UserError as error:
                 damaged.append(str(error))
-                warn(f"{error}; trying the one before")
+                warn(f"{error}; trying another")
         if damaged:
             raise UserError("no checkpoint is left to resume from:\n" + "\n".join(damaged))
         return None
+
+    def after(self, step: int) -> list[Path]:
+        """Return the numbered checkpoints of later steps than ``step``."""
+        manifest = _read_manifest(self.folder)
+        return [p for p in self._numbered(manifest) if p.name not in manifest or manifest[p.name]["step"] > step]
 
     def _numbered(self, manifest: dict[str, Any]) -> list[Path]:
         """Return ``epoch_N.pth`` and ``iter_N.pth``, newest first: by step, or by time where no step is recorded."""
@@ -159,6 +203,15 @@ class CheckpointFolder:
     def _write_manifest(self, manifest: dict[str, Any]) -> None:
         text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
         write_atomically(self.folder / "manifest.json", lambda beside: beside.write_text(text) and None)
+
+
+def _save(state: dict[str, Any], path: Path) -> None:
+    torch.save(state, path)
+    try:
+        torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # reads no tensor's content
+    except Exception as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(f"a hook's state, or what it adds to the checkpoint, is not plain data: {reason}") from error
 
 
 def _link(source: Path, target: Path) -> None:

@@ -14,6 +14,8 @@ __all__ = ["EMAHook"]
 class EMAHook(Hook):
     """After every step: ``ema = (1 - momentum) * ema + momentum * weights``, BatchNorm's statistics included.
 
+    The average begins as the weights after the first step.
+
     Args:
         momentum: the share of the new weights, in (0, 1). Default 0.0002, mmengine's, for long runs; short ones want
             more: about one over the number of steps that the average should span.
@@ -28,7 +30,7 @@ class EMAHook(Hook):
         self.momentum = momentum
 
     def before_run(self, runner: Any) -> None:
-        """Start the average from the initial weights; a resumed run loads its own after this."""
+        """Make room for the average; a resumed run loads its own after this."""
         average = get_ema_multi_avg_fn(1 - self.momentum)
         runner.ema = AveragedModel(runner.task, multi_avg_fn=average, use_buffers=True)
 

@@ -14,13 +14,7 @@ __all__ = ["evaluate"]
 
 
 @torch.no_grad()
-def evaluate(
-    model: nn.Module,
-    loader: Loader,
-    normalize: Normalize,
-    world: World,
-    on_batch: Callable[[int], None] = lambda images: None,
-) -> dict[str, float | int]:
+def evaluate(model: nn.Module, loader: Loader, normalize: Normalize, world: World) -> dict[str, float | int]:
     """Return the metrics of a model on a loader's whole data set.
 
     It computes in float32, whatever the training did, with rank 0's BatchNorm statistics. Whole batches are dealt out
@@ -31,7 +25,6 @@ def evaluate(
         loader: what to evaluate on.
         normalize: for its images.
         world: the processes that share the work.
-        on_batch: told the number of images after each batch.
     """
     predict: Callable[[Tensor], Tensor] = model.predict  # type: ignore[assignment]
     broadcast_buffers(model)
@@ -41,7 +34,6 @@ def evaluate(
     for batch in loader.evaluate():
         batch = normalize.batch(batch.to(world.device))
         scores[batch.index] = image_scores(predict(batch.images), batch.labels)
-        on_batch(len(batch))
     model.train(was_training)
     # every row was written by one process and is zero on all others: the sum is exact
     return summarise(sum_over_ranks(scores))

@@ -1,6 +1,7 @@
 """mmengine's hooks: which of them act, when."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmengine.hooks import Hook
@@ -30,14 +31,22 @@ class HookList:
             method(self.runner, **arguments)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the states of the hooks that have any, by class name."""
-        return {type(h).__name__: h.state_dict() for h in self.hooks if hasattr(h, "state_dict")}
+        """Return the states of the hooks that have any, by class name and number."""
+        return {name: hook.state_dict() for name, hook in self._stateful()}
 
     def load_state_dict(self, states: Mapping[str, Any]) -> None:
-        """Restore what :meth:`state_dict` returned."""
+        """Restore what :meth:`state_dict` returned; a hook that it does not know stays new."""
+        for name, hook in self._stateful():
+            if name in states:
+                hook.load_state_dict(states[name])
+
+    def _stateful(self) -> Iterator[tuple[str, Any]]:
+        count: Counter[str] = Counter()
         for hook in self.hooks:
-            if type(hook).__name__ in states:
-                hook.load_state_dict(states[type(hook).__name__])
+            if hasattr(hook, "state_dict"):
+                name = type(hook).__name__
+                count[name] += 1
+                yield f"{name}-{count[name]}", hook
 
 
 def _overrides(hook: Hook, point: str) -> bool:

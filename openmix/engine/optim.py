@@ -1,6 +1,7 @@
 """Optimizer and learning-rate schedule from a config."""
 
 import inspect
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from openmix.errors import UserError
 from openmix.registry import OPTIMIZERS, PARAM_SCHEDULERS, build, lookup
 from openmix.tasks.base import Task
 
-__all__ = ["Schedule", "build_optimizer"]
+__all__ = ["Schedule", "build_optimizer", "load_optimizer_state"]
 
 # the argument by which torch's schedulers are told their length; left out, it is what the schedule spans
 LENGTHS = ("T_max", "total_iters", "total_steps")
@@ -22,8 +23,34 @@ def build_optimizer(cfg: Mapping[str, Any], task: Task) -> Optimizer:
     return build(cfg, OPTIMIZERS, params=list(task.parameter_groups()))
 
 
+def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
+    """Restore what an optimizer has gathered, such as momentum, and leave it the hyper-parameters that it has now.
+
+    Args:
+        optimizer: built from this run's config, its learning rates set by the schedule.
+        state: another's ``state_dict()``.
+
+    Raises:
+        UserError: it is of another kind of optimizer or of other parameters.
+    """
+    saved = state["param_groups"]
+    sizes = [[len(group["params"]) for group in groups] for groups in (saved, optimizer.param_groups)]
+    if sizes[0] != sizes[1] or any(optimizer.defaults.keys() - group.keys() for group in saved):
+        name = type(optimizer).__name__
+        raise UserError(f"the checkpoint holds the state of another optimizer than this config's {name}")
+    # some optimizers count their steps in the groups, beside the hyper-parameters
+    groups = [
+        {**before, **now, "params": before["params"]}
+        for before, now in zip(saved, optimizer.param_groups, strict=True)
+    ]
+    optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
+
+
 class Schedule:
     """A list of torch's schedulers, each over a span of epochs or steps of its own, applied one on the other.
+
+    The learning rate is a function of the config and of the place in the run: nothing is saved, and a resumed run may be
+    a longer one.
 
     Args:
         cfg: one dict or several, of torch's arguments and three more: ``by_epoch`` (default True) tells whether the
@@ -43,17 +70,14 @@ class Schedule:
             arguments = dict(item)
             by_epoch = arguments.pop("by_epoch", True)
             begin, end = arguments.pop("begin", 0), arguments.pop("end", None)
-            end = end if end is not None else (max_epochs if by_epoch else max_iters)
+            if end is None:  # a run may be over before a late one begins
+                end = max(max_epochs if by_epoch else max_iters, begin + 1)
             if not 0 <= begin < end:
                 raise UserError(f"param_scheduler {arguments.get('type')}: begin {begin} must lie before end {end}")
             self.spans.append(_Span(arguments, by_epoch, begin, end))
-        self.start(epoch=0, step=0)
-
-    def start(self, epoch: int, step: int) -> None:
-        """Build the schedulers whose span has begun: building one may already change the learning rate."""
         for span in self.spans:
-            if span.scheduler is None and (epoch if span.by_epoch else step) >= span.begin:
-                span.scheduler = span.build(self.optimizer)
+            if span.begin == 0:
+                span.scheduler = span.build(optimizer)
 
     def after_step(self, step: int) -> None:
         """Move on those that count steps, ``step`` of which are done."""
@@ -63,26 +87,23 @@ class Schedule:
         """Move on those that count epochs, ``epoch`` of which are done."""
         self._advance(True, epoch)
 
+    def fast_forward(self, steps: int, steps_per_epoch: int) -> None:
+        """Bring a new schedule to where it is after ``steps`` steps."""
+        with warnings.catch_warnings():
+            # torch wonders that the optimizer has not stepped; it did, in the run that is being resumed
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step", UserWarning)
+            for step in range(1, steps + 1):
+                self.after_step(step)
+                if step % steps_per_epoch == 0:
+                    self.after_epoch(step // steps_per_epoch)
+
     def _advance(self, by_epoch: bool, done: int) -> None:
         for span in self.spans:
             if span.by_epoch == by_epoch:
                 if span.scheduler is not None and span.begin < done <= span.end:
                     span.scheduler.step()
-                elif span.scheduler is None and done >= span.begin:
-                    span.scheduler = span.build(self.optimizer)
-
-    def state_dict(self) -> list[dict[str, Any] | None]:
-        """Return the schedulers' states, None for those that have not begun."""
-        return [s.scheduler and s.scheduler.state_dict() for s in self.spans]
-
-    def load_state_dict(self, states: Sequence[dict[str, Any] | None]) -> None:
-        """Restore; the optimizer's state, with the learning rates, is to be loaded after it."""
-        if len(states) != len(self.spans):
-            raise UserError(f"the checkpoint has {len(states)} schedulers, the config {len(self.spans)}")
-        for span, state in zip(self.spans, states, strict=True):
-            if state is not None:
-                span.scheduler = span.scheduler or span.build(self.optimizer)
-                span.scheduler.load_state_dict(state)
+                elif span.scheduler is None and done == span.begin:
+                    span.scheduler = span.build(self.optimizer)  # which may already change the learning rate
 
 
 class _Span:

@@ -22,20 +22,23 @@ class TrainCfg:
     Attributes:
         max_epochs: epochs to train; exactly one of this and ``max_iters`` is given.
         max_iters: optimizer steps to train.
-        val_interval: validate every so many epochs (with ``max_epochs``) or steps (with ``max_iters``), and at the end.
+        val_interval: validate every so many epochs (with ``max_epochs``) or steps (with ``max_iters``), and at the end;
+            None is once an epoch.
         compile: compile the backbone with ``torch.compile``.
     """
 
     max_epochs: int | None = None
     max_iters: int | None = None
-    val_interval: int = 1
+    val_interval: int | None = None
     compile: bool = False
 
     def __post_init__(self) -> None:
-        given = [n for n in (self.max_epochs, self.max_iters) if n is not None]
-        if len(given) != 1 or given[0] < 1:
-            raise ValueError("give either max_epochs or max_iters, at least 1")
-        if self.val_interval < 1:
+        lengths = f"max_epochs={self.max_epochs}, max_iters={self.max_iters}"
+        if (self.max_epochs is None) == (self.max_iters is None):
+            raise ValueError(f"one of max_epochs and max_iters must be a number, the other None; got {lengths}")
+        if (self.max_epochs or self.max_iters or 0) < 1:
+            raise ValueError(f"a run takes at least 1 epoch or step, got {lengths}")
+        if self.val_interval is not None and self.val_interval < 1:
             raise ValueError(f"val_interval must be at least 1, got {self.val_interval}")
 
 
@@ -58,9 +61,12 @@ class OptimWrapper:
     def __post_init__(self) -> None:
         if self.accumulative_counts < 1:
             raise ValueError(f"accumulative_counts must be at least 1, got {self.accumulative_counts}")
-        unknown = set(self.clip_grad or {}) - {"max_norm", "norm_type"}
-        if unknown or (self.clip_grad is not None and "max_norm" not in self.clip_grad):
-            raise ValueError(f"clip_grad takes max_norm and norm_type, got {dict(self.clip_grad or {})}")
+        clip = {"max_norm": None, "norm_type": 2.0, **(self.clip_grad or {"max_norm": 1.0})}
+        numbers = all(isinstance(value, int | float) and value > 0 for value in clip.values())
+        if len(clip) > 2 or not numbers:
+            raise ValueError(
+                f"clip_grad takes max_norm, and norm_type if it is not 2, each a number above 0; got {self.clip_grad}"
+            )
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,7 @@ class Preprocessor:
     std: Sequence[float] = (1.0,)
 
     def __post_init__(self) -> None:
-        if len(self.mean) != len(self.std) or min(self.std) <= 0:
+        if not len(self.mean) == len(self.std) > 0 or min(self.std) <= 0:
             raise ValueError(f"mean and std must have one value a channel, std above 0; got {self.mean}, {self.std}")
         if max(self.mean) > 1 or max(self.std) > 1:
             raise ValueError(f"mean and std are for images in [0, 1]; divide by 255: {self.mean}, {self.std}")

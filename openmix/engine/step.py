@@ -14,13 +14,13 @@ from openmix.engine.settings import OptimWrapper
 from openmix.errors import UserError
 from openmix.tasks.context import StepContext
 
-__all__ = ["NonFiniteLossError", "TrainStep"]
+__all__ = ["NonFiniteError", "TrainStep"]
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class NonFiniteLossError(RuntimeError):
-    """The loss is NaN or infinite; the weights have not been touched."""
+class NonFiniteError(RuntimeError):
+    """The loss or the weights are NaN or infinite: the run has diverged."""
 
 
 class TrainStep:
@@ -51,7 +51,7 @@ class TrainStep:
         """Do one step and return the mean of what the task reports, in the order of :attr:`names`, on the device.
 
         Raises:
-            NonFiniteLossError: on a CPU at once; on a GPU the device stops at an assertion, as nothing waits for it.
+            NonFiniteError: on a CPU at once; on a GPU the device stops at an assertion, as nothing waits for it.
         """
         reports = []
         for i, (context, batch) in enumerate(micro_batches):
@@ -79,7 +79,8 @@ class TrainStep:
             return
         if self.device.type == "cpu":
             if not torch.isfinite(loss):
-                raise NonFiniteLossError(f"the loss is {loss.item()} at {context}; the weights were not updated")
+                where = f"epoch {context.epoch + 1}, step {context.step + 1}, shard {context.shard}"
+                raise NonFiniteError(f"the loss is {loss.item()} in {where}; the weights were not updated")
         else:
             torch._assert_async(torch.isfinite(loss))
 

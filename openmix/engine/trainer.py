@@ -15,15 +15,16 @@ from torch.optim.swa_utils import AveragedModel
 from openmix.data.batch import Batch
 from openmix.data.loaders import Loader
 from openmix.engine import settings
-from openmix.engine.checkpoint import CheckpointFolder
+from openmix.engine.checkpoint import CheckpointFolder, load_weights
 from openmix.engine.distributed import World
+from openmix.engine.ema import EMAHook
 from openmix.engine.evaluate import evaluate
 from openmix.engine.hooks import HookList
 from openmix.engine.log import Averages, Reporter
-from openmix.engine.optim import Schedule, build_optimizer
+from openmix.engine.optim import Schedule, build_optimizer, load_optimizer_state
 from openmix.engine.preprocess import Normalize
 from openmix.engine.signals import StopRequest
-from openmix.engine.step import TrainStep
+from openmix.engine.step import NonFiniteError, TrainStep
 from openmix.errors import UserError
 from openmix.tasks.base import Task
 from openmix.tasks.context import StepContext
@@ -40,7 +41,10 @@ class Trainer:
 
     mmengine hooks get this object as ``runner`` and may use: ``model``, ``task``, ``ema``, ``epoch``, ``iter``,
     ``max_epochs``, ``max_iters``, ``work_dir``, ``logger``, ``visualizer``, ``optimizer``, ``train_dataloader``,
-    ``val_dataloader``, ``rank``, ``world_size``.
+    ``val_dataloader``, ``rank``, ``world_size``. Their points, in mmengine's order: before_run, after_load_checkpoint,
+    before_train; before_train_epoch, before_train_iter, after_train_iter, after_train_epoch; before_val,
+    before_val_epoch, after_val_epoch, after_val; before_save_checkpoint; after_train, after_run. As there, ``iter`` and
+    ``epoch`` count what is finished, and move on after the hooks of the step or epoch have been called.
 
     Args:
         cfg: a checked config.
@@ -77,7 +81,8 @@ class Trainer:
         self.steps_per_epoch = train_loader.steps_per_epoch
         self.max_iters = train_cfg.max_iters or train_cfg.max_epochs * self.steps_per_epoch  # type: ignore[operator]
         self.max_epochs = train_cfg.max_epochs or math.ceil(self.max_iters / self.steps_per_epoch)
-        self.val_every = train_cfg.val_interval * (self.steps_per_epoch if train_cfg.max_epochs else 1)
+        in_steps = train_cfg.max_epochs is None and train_cfg.val_interval is not None
+        self.val_every = (train_cfg.val_interval or 1) * (1 if in_steps else self.steps_per_epoch)
         self.log_every = settings.LoggerHook(**default_hooks.logger).interval
         self.saving = settings.CheckpointHook(**default_hooks.checkpoint)
         self.save_every = self.saving.interval * (self.steps_per_epoch if self.saving.by_epoch else 1)
@@ -94,7 +99,9 @@ class Trainer:
         self.ema: AveragedModel | None = None
         self.hooks = HookList(hooks, self)
         self.epoch = self.iter = 0
-        self.best: float | None = None
+        self.best = -math.inf
+        self.metrics: dict[str, Any] = {}
+        self._resumed_from: Mapping[str, Any] | None = None
 
     def _wrap(self, task: Task) -> torch.nn.Module:
         if self.world.size == 1:
@@ -102,16 +109,16 @@ class Trainer:
         # rank 0's buffers are sent to all at every forward pass, so its checkpoint says all there is to say
         return DistributedDataParallel(task, gradient_as_bucket_view=True)
 
-    def train(self, resume_from: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def train(self) -> dict[str, Any]:
         """Train to the end and return the last validation's metrics (empty where nothing validates).
 
         Raises:
             Stopped: a signal came; a checkpoint is saved.
+            NonFiniteError: the loss or the weights are no numbers any more; nothing was saved since.
         """
         self.hooks("before_run")
-        if resume_from is not None:
-            self.load_state_dict(resume_from)
-        self.metrics: dict[str, Any] = {}
+        if self._resumed_from is not None:
+            self._restore_hooks(self._resumed_from)
         with StopRequest() as self.stop:
             self.reporter.start(self.iter, self.max_iters)
             self._clock, self._clock_step = time.perf_counter(), self.iter
@@ -123,24 +130,23 @@ class Trainer:
                 self.hooks("after_run")
             finally:
                 self.reporter.stop()
-                self.train_dataloader.close()
         return self.metrics
 
     def _train_epoch(self) -> None:
         """Train from where the run is to the end of the epoch, validating and saving when due."""
-        self.epoch, start = divmod(self.iter, self.steps_per_epoch)
+        start = self.iter - self.epoch * self.steps_per_epoch
         if start == 0:
             self.hooks("before_train_epoch")
         for batch_idx, micro_batches in enumerate(self._steps(start), start):
             batch = micro_batches[0][1]
             self.hooks("before_train_iter", batch_idx=batch_idx, data_batch=batch)
             report = self.step(micro_batches)
-            context = micro_batches[-1][0]
-            self.task.after_step(context)
+            self.task.after_step(micro_batches[-1][0])
             self.averages.add(report)
+            outputs = dict(zip(self.step.names, report, strict=True))
+            self.hooks("after_train_iter", batch_idx=batch_idx, data_batch=batch, outputs=outputs)
             self.iter += 1
             self.schedule.after_step(self.iter)
-            self.hooks("after_train_iter", batch_idx=batch_idx, data_batch=batch, outputs=report)
             self._after_iter(ends_epoch=batch_idx + 1 == self.steps_per_epoch)
             if self.iter == self.max_iters:
                 break
@@ -153,11 +159,12 @@ class Trainer:
             self._log()
         if ends_epoch:
             self.hooks("after_train_epoch")
-            self.schedule.after_epoch(self.epoch + 1)
+            self.epoch += 1
+            self.schedule.after_epoch(self.epoch)
         is_best = self._validate() if self.val_dataloader and (self.iter % self.val_every == 0 or last) else False
         stopping = self.stop.agreed() and not last
         if self.iter % self.save_every == 0 or last or stopping or is_best:
-            self.save(ends_epoch, is_best)
+            self.save(is_best)
         if stopping:
             raise Stopped(f"stopped after step {self.iter} of {self.max_iters}")
 
@@ -182,8 +189,7 @@ class Trainer:
         images = steps * self.train_dataloader.batch_size * self.accumulate * self.world.size
         record = {
             "split": "train",
-            "epoch": self.epoch + 1,
-            "step": self.iter,
+            **self._place(),
             "lr": self.optimizer.param_groups[0]["lr"],
             **means,
             "images_per_s": images / seconds,
@@ -191,18 +197,24 @@ class Trainer:
         }
         self.reporter.train(record, self.max_epochs, self.max_iters)
 
+    def _place(self) -> dict[str, int]:
+        """Return the epoch, counted from 1, that the last finished step belongs to, and that step's number."""
+        return {"epoch": math.ceil(self.iter / self.steps_per_epoch), "step": self.iter}
+
     def _validate(self) -> bool:
         """Evaluate on the validation set and tell whether this is the best so far."""
         assert self.val_dataloader is not None
         began = time.perf_counter()
+        self.hooks("before_val")
         self.hooks("before_val_epoch")
         model = self.task if self.ema is None else self.ema.module
         self.metrics = evaluate(model, self.val_dataloader, self.normalize, self.world)
         self.hooks("after_val_epoch", metrics=self.metrics)
+        self.hooks("after_val")
         seconds = time.perf_counter() - began
         self._clock += seconds
         is_best = self._is_best()
-        record = {"split": "val", "epoch": self.epoch + 1, "step": self.iter, **self.metrics, "time_s": seconds}
+        record = {"split": "val", **self._place(), **self.metrics, "time_s": seconds}
         self.reporter.val(record, is_best)
         return is_best
 
@@ -212,18 +224,24 @@ class Trainer:
             return False
         value = self.metrics[self.saving.save_best]
         score = -value if self.saving.save_best in ("nll", "ece") else value
-        if self.best is not None and not score > self.best:
+        if not score > self.best:  # nothing is better than NaN, and NaN better than nothing
             return False
         self.best = score
         return True
 
-    def save(self, ends_epoch: bool, is_best: bool) -> None:
-        """Save a checkpoint. All ranks take part; rank 0 writes."""
-        name = f"epoch_{self.epoch + 1}.pth" if ends_epoch else f"iter_{self.iter}.pth"
+    def save(self, is_best: bool = False) -> None:
+        """Save a checkpoint. All ranks take part; rank 0 writes.
+
+        Raises:
+            NonFiniteError: the weights are no numbers any more; the checkpoints before are kept.
+        """
+        if not all(p.isfinite().all() for p in self.task.parameters()):
+            raise NonFiniteError(f"the weights are not finite after step {self.iter}; they are not saved")
+        epoch, rest = divmod(self.iter, self.steps_per_epoch)
         state = self.state_dict()
         self.hooks("before_save_checkpoint", checkpoint=state)
         if self.world.is_main:
-            self.checkpoints.save(name, state, is_best)
+            self.checkpoints.save(f"iter_{self.iter}.pth" if rest else f"epoch_{epoch}.pth", state, is_best)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the rest of the run depends on, as tensors and builtins."""
@@ -232,18 +250,20 @@ class Trainer:
             "steps_per_epoch": self.steps_per_epoch,
             "seed": self.seed,
             "best": self.best,
+            "metrics": self.metrics,
             "config": self.config_text,
             "model": self.task.state_dict(),
             "ema": None if self.ema is None else self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.state_dict(),
             "scaler": self.step.scaler.state_dict(),
             "averages": self.averages.state_dict(),
             "hooks": self.hooks.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a checkpoint of this config.
+        """Continue from a checkpoint when :meth:`train` is called; no file is touched before.
+
+        The schedule and the optimizer's hyper-parameters are those of this run's config, at the checkpoint's step.
 
         Raises:
             UserError: it belongs to another network, optimizer, seed or batch size.
@@ -255,21 +275,20 @@ class Trainer:
             )
         if state["seed"] != self.seed:
             raise UserError(f"the checkpoint was trained with seed {state['seed']}, this run has {self.seed}")
-        if (state["ema"] is None) != (self.ema is None):
-            raise UserError(f"the checkpoint has {'no' if state['ema'] is None else 'an'} EMA, this config differs")
-        try:
-            self.task.load_state_dict(state["model"])
-            if self.ema is not None:
-                self.ema.load_state_dict(state["ema"])
-            self.iter = state["step"]
-            self.epoch = self.iter // self.steps_per_epoch
-            self.schedule.start(self.epoch, self.iter)
-            self.schedule.load_state_dict(state["schedule"])
-            self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise UserError(f"the checkpoint does not fit this config: {error}") from error
+        if (state["ema"] is None) == any(isinstance(hook, EMAHook) for hook in self.hooks.hooks):
+            has, lacks = ("this config", "the checkpoint") if state["ema"] is None else ("the checkpoint", "this config")
+            raise UserError(f"{has} averages the weights (EMAHook), {lacks} does not")
+        load_weights(self.task, state["model"])
+        self.iter, self.best, self.metrics = state["step"], state["best"], state["metrics"]
+        self.epoch = self.iter // self.steps_per_epoch
+        self.schedule.fast_forward(self.iter, self.steps_per_epoch)
+        load_optimizer_state(self.optimizer, state["optimizer"])
         self.step.scaler.load_state_dict(state["scaler"])
         self.averages.load_state_dict(state["averages"])
+        self._resumed_from = state
+
+    def _restore_hooks(self, state: Mapping[str, Any]) -> None:
+        if self.ema is not None:
+            self.ema.load_state_dict(state["ema"])
         self.hooks.load_state_dict(state["hooks"])
-        self.best = state["best"]
         self.hooks("after_load_checkpoint", checkpoint=state)

@@ -69,7 +69,8 @@ def resizemix(
         per_sample=per_sample,
         per_sample_box=per_sample_box,
         placement=placement,
-        alpha=alpha if use_alpha else None,
+        use_alpha=use_alpha,
+        alpha=alpha,
     )
     return mix(images, labels, plan)
 
@@ -83,15 +84,14 @@ def plan_resizemix(
     per_sample: bool,
     per_sample_box: bool,
     placement: str,
-    alpha: float | None,
+    use_alpha: bool,
+    alpha: float,
 ) -> ResizePlan:
-    """Draw scales, boxes and partners for images of ``size`` (H, W).
-
-    ``alpha`` None draws the scale uniformly; the other arguments are those of :func:`resizemix`.
-    """
+    """Draw scales, boxes and partners for images of ``size`` (H, W); for the rest see :func:`resizemix`."""
     check_range("scope", scope, 0, 1)
     check_choice("placement", placement, ("inside", "clip"))
-    tau = _sample_scale(batch_size if per_sample else 1, scope, alpha, generator)
+    check_positive("alpha", alpha)
+    tau = _sample_scale(batch_size if per_sample else 1, scope, alpha if use_alpha else None, generator)
     # an image so small that the scaled one would vanish still shows one pixel of it
     side = (torch.tensor(size, device="cpu") * tau).long().clamp(min=1)
     centre = sample_centre(batch_size if per_sample_box else 1, size, generator)
@@ -110,6 +110,5 @@ def _sample_scale(n: int, scope: Sequence[float], alpha: float | None, generator
     tau = sample_uniform(low, high, (n, 1), generator)
     if alpha is None:
         return tau
-    check_positive("alpha", alpha)
     beta = sample_beta(alpha, (n, 1), generator).double()
     return torch.where((beta >= low) & (beta <= high), beta, tau)

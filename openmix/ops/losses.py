@@ -33,6 +33,8 @@ def mix_cross_entropy(
     >>> mix_cross_entropy(torch.zeros(1, 2), target)
     tensor(0.6931)
     """
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be in [0, 1], got {label_smoothing}")
     log_p = F.log_softmax(logits if logits.dtype.itemsize >= 4 else logits.float(), dim=1)
     loss = -(log_p.gather(1, target.labels) * target.weights).sum(1)
     if label_smoothing:

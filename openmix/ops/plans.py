@@ -249,7 +249,9 @@ class ResizePlan(_OnDevice):
         if interpolation not in (None, "nearest", "bilinear"):
             raise ValueError(f"interpolation must be 'nearest' or 'bilinear', got {interpolation!r}")
         pasted = small(x[self.partner], offset_y, offset_x, self.step)
-        return torch.where(inside_box(self.boxes, self.size), pasted, x)
+        mixed = torch.where(inside_box(self.boxes, self.size), pasted, x)
+        channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+        return mixed.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
 
     def _offsets(self) -> tuple[Tensor, Tensor]:
         """Return each row's and column's distance from the box's first: float32 (B, H) and (B, W)."""
@@ -268,14 +270,17 @@ def _nearest(x: Tensor, offset_y: Tensor, offset_x: Tensor, step: Tensor) -> Ten
 
 
 def _bilinear(x: Tensor, offset_y: Tensor, offset_x: Tensor, step: Tensor) -> Tensor:
-    # grid_sample wants the coordinates of pixel centres in [-1, 1], x before y
+    if not x.is_floating_point():
+        raise TypeError(f"cannot interpolate {x.dtype} bilinearly; pass floating point values, or 'nearest'")
+    # grid_sample wants the coordinates of pixel centres in [-1, 1], x before y; half precision would miss the pixels
+    wide = torch.promote_types(x.dtype, torch.float32)
     height, width = x.shape[2:]
     grid_y = (offset_y + 0.5) * step[:, 0:1] * (2 / height) - 1
     grid_x = (offset_x + 0.5) * step[:, 1:2] * (2 / width) - 1
-    grid = torch.stack(
-        [grid_x[:, None, :].expand(-1, height, -1), grid_y[:, :, None].expand(-1, -1, width)], dim=-1
-    ).to(x.dtype)
-    return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    axes = [grid_x[:, None, :].expand(-1, height, -1), grid_y[:, :, None].expand(-1, -1, width)]
+    grid = torch.stack(axes, dim=-1).to(wide)
+    sampled = F.grid_sample(x.to(wide), grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return sampled.to(x.dtype)
 
 
 def _check_size(x: Tensor, batch_size: int, size: tuple[int, ...] | None) -> None:

@@ -24,7 +24,9 @@ def derive_seed(*key: int | str) -> int:
     >>> derive_seed(0, "mix", 1) == derive_seed(0, "mix", 1), derive_seed(0, "mix", 1) == derive_seed(0, "mix", 2)
     (True, False)
     """
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(
+        repr(tuple(int(k) if not isinstance(k, str) else k for k in key)).encode(), digest_size=8
+    ).digest()
     return int.from_bytes(digest, "little") >> 1
 
 

@@ -1,6 +1,7 @@
 """Finding a mixer by name, and what is said to somebody who mistypes."""
 
 import importlib
+import inspect
 import pkgutil
 import subprocess
 import sys
@@ -160,6 +161,31 @@ def test_wrong_values_beside_a_preset_are_named():
 def test_repr_shows_the_hyper_parameters(mixer, shown):
     for word in shown:
         assert word in repr(mixer())
+
+
+@pytest.mark.parametrize(
+    ("name", "defaults"),
+    [
+        ("vanilla", {}),
+        ("mixup", {"alpha": 1.0, "per_sample": False}),
+        ("cutmix", {"alpha": 1.0, "per_sample": False}),
+        (
+            "resizemix",
+            {
+                "scope": (0.1, 0.8),
+                "per_sample": False,
+                "per_sample_box": True,
+                "placement": "inside",
+                "use_alpha": False,
+                "alpha": 1.0,
+            },
+        ),
+    ],
+)
+def test_defaults_are_the_authors(name, defaults):
+    parameters = inspect.signature(getattr(openmix.mixers, name)).parameters
+    outside = {"images", "labels", "generator"}
+    assert {n: p.default for n, p in parameters.items() if n not in outside} == defaults
 
 
 def test_mixing_costs_no_heavy_import():

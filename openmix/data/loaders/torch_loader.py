@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from openmix.data.batch import Batch
 from openmix.data.loaders.protocol import EVALUATION, BaseLoader
 from openmix.data.loaders.sampling import BatchFetcher
-from openmix.data.loaders.signals import heed_parent_only
+from openmix.data.loaders.signals import heed_parent_only, sigterm_blocked
 from openmix.data.order import Shards, eval_batches, train_batches
 from openmix.data.sources.protocol import Source
 from openmix.errors import UserError
@@ -106,7 +106,7 @@ class TorchLoader(BaseLoader):
         if self._loader is None:
             raise RuntimeError("this loader is closed")
         self._requests.current = requests
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), sigterm_blocked():
             # Python >= 3.12 warns of any fork beside threads; torch's own threads are never used by the workers.
             warnings.filterwarnings("ignore", "This process .* is multi-threaded, use of fork", DeprecationWarning)
             self._running = iter(self._loader)
