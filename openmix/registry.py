@@ -69,12 +69,25 @@ def build_task(cfg: Any, device: str | None = None) -> tasks.Task:
     cfg = dict(cfg)
     with torch.device(device or "cpu"):
         built = {key: build(cfg[key], MODELS) for key in ("backbone", "neck") if isinstance(cfg.get(key), Mapping)}
-        head = cfg.get("head")
-        if isinstance(head, Mapping):
-            channels = getattr(built.get("backbone"), "out_channels", None)
-            inferred = {} if channels is None else {"in_channels": channels[-1]}
-            built["head"] = build({**inferred, **head}, MODELS)
+        if isinstance(cfg.get("head"), Mapping):
+            built["head"] = build({**_inferred_channels(cfg["head"], built.get("backbone")), **cfg["head"]}, MODELS)
     return build({**cfg, **built}, TASKS)
+
+
+def _inferred_channels(head: Mapping[str, Any], backbone: Any) -> dict[str, int]:
+    """Return the ``in_channels`` that a head's config leaves out, if it takes any."""
+    parameter = inspect.signature(lookup(head.get("type"), MODELS)).parameters.get("in_channels")
+    if parameter is None or "in_channels" in head:
+        return {}
+    channels = getattr(backbone, "out_channels", None)
+    if channels is not None:
+        return {"in_channels": channels if isinstance(channels, int) else channels[-1]}
+    if parameter.default is not parameter.empty:
+        return {}
+    raise UserError(
+        f"{type(backbone).__name__} has no out_channels, which would say how many channels the head takes: write "
+        "head.in_channels, the channels of the last feature map"
+    )
 
 
 def lookup(kind: Any, registry: Registry) -> Callable[..., Any]:

@@ -21,7 +21,7 @@ EXIT_STOPPED = 75
 
 
 def main(argv: list[str]) -> int:
-    """Start the workers, wait for them, and return the exit code of the first that failed."""
+    """Start the workers, wait for them, and return 0 or the exit code that says why they failed."""
     nproc = int(argv[0])
     nnodes, node_rank = int(os.environ.get("NNODES", "1")), int(os.environ.get("NODE_RANK", "0"))
     if nnodes > 1 and "PORT" not in os.environ:
@@ -71,11 +71,14 @@ def wait(workers: list[subprocess.Popen[bytes]]) -> int:
     pass_on(workers, signal.SIGKILL)
     for worker in workers:
         worker.wait()
-    # a worker that lost its peer fails too: what the peer itself said goes first
-    for code in (EXIT_USER_ERROR, EXIT_STOPPED):
-        if code in codes:
-            return code
-    return codes[0] if codes[0] > 0 else 128 - codes[0]
+    return exit_code(codes)
+
+
+def exit_code(codes: list[int]) -> int:
+    """Return the code of the worker that says most: one that lost its peer fails too, with 1."""
+    order = {EXIT_USER_ERROR: 0, EXIT_STOPPED: 1}
+    code = min(codes, key=lambda code: order.get(code, 2 if code < 0 else 3))
+    return code if code > 0 else 128 - code
 
 
 if __name__ == "__main__":

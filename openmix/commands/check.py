@@ -55,15 +55,17 @@ def find_configs(paths: list[str]) -> list[str]:
 def check(file: str, dry_run: bool) -> list[str]:
     """Check one file and return notes on what could not be tried."""
     from openmix.engine import run
-    from openmix.engine.build import check_build
     from openmix.engine.config import load_config
     from openmix.engine.distributed import World
 
     cfg = load_config(file)
-    world = World()
-    check_build(cfg, world)
     notes = [] if ast.get_docstring(ast.parse(Path(file).read_text())) else ["has no docstring to state its claim"]
     if dry_run:
         with tempfile.TemporaryDirectory() as work_dir:
-            notes += run.dry_run(cfg, work_dir, world)
+            try:
+                notes += run.dry_run(cfg, work_dir, World())
+            except UserError:
+                raise
+            except Exception as error:  # to go on with the next file
+                raise UserError(f"the dry run failed: {type(error).__name__}: {error}") from error
     return notes

@@ -42,14 +42,13 @@ def main(arguments: argparse.Namespace) -> int:
 
 def mixed_rows(config: str, columns: int) -> tuple[list[tuple[str, list[Any]]], tuple[str, ...]]:
     """Return each of a config's modes that mix images with ``columns`` mixes of one batch, and the class names."""
-    from openmix.engine.build import build_loader, check_build, seed_of
+    from openmix.engine.build import build_loader, seed_of
     from openmix.engine.config import load_config
     from openmix.engine.distributed import World
     from openmix.ops.random import generator_for
     from openmix.registry import build_task
 
     cfg, world = load_config(config), World()
-    check_build(cfg, world)
     loader = build_loader(cfg, "train_dataloader", world)
     assert loader is not None
     _, batch = next(iter(loader.epoch(0)))

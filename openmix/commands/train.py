@@ -1,11 +1,13 @@
 """Train the model that a config file describes."""
 
 import argparse
+import sys
 
 from openmix.commands._options import add_config_options, overrides
 
 __all__ = ["add_arguments", "main"]
 
+EXIT_FAILED = 1
 EXIT_STOPPED = 75
 
 
@@ -26,6 +28,7 @@ def main(arguments: argparse.Namespace) -> int:
     from openmix.engine.config import load_config
     from openmix.engine.distributed import join_world, leave_world
     from openmix.engine.run import train
+    from openmix.engine.step import NonFiniteError
     from openmix.engine.trainer import Stopped
 
     changed = overrides(arguments)
@@ -42,6 +45,9 @@ def main(arguments: argparse.Namespace) -> int:
         train(cfg, arguments.config, world, resume)
     except Stopped:
         return EXIT_STOPPED
+    except NonFiniteError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_FAILED
     finally:
         leave_world()
     return 0

@@ -3,9 +3,10 @@
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from mmengine.registry import VISBACKENDS, Registry
+from mmengine.runner.priority import Priority
 from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 from openmix.engine import settings
@@ -21,13 +22,6 @@ FROM_ENGINE = frozenset({"seed", "shards", "device", "params", "save_dir"})
 # required arguments that a config may leave out: a head's channels are its backbone's, a schedule's length the run's
 INFERRED = frozenset({"in_channels", "T_max"})
 
-SECTIONS: dict[str, Any] = {
-    "data_preprocessor": settings.Preprocessor,
-    "train_cfg": settings.TrainCfg,
-    "optim_wrapper": settings.OptimWrapper,
-    "default_hooks": settings.DefaultHooks,
-    "randomness": settings.Randomness,
-}
 TYPED: dict[str, Registry] = {
     "model": TASKS,
     "train_dataloader": LOADERS,
@@ -35,68 +29,57 @@ TYPED: dict[str, Registry] = {
     "test_dataloader": LOADERS,
     "custom_hooks": HOOKS,
     "vis_backends": VISBACKENDS,
+    "param_scheduler": PARAM_SCHEDULERS,
+}
+# keys beside a part's own arguments, which say how the run is to use it
+NOTHING: dict[str, Any] = {}
+EXTRA: dict[str, dict[str, Any]] = {
+    "custom_hooks": {"priority": int | Literal[tuple(p.name for p in Priority)]},  # type: ignore[valid-type]
+    "param_scheduler": {"by_epoch": bool, "begin": int, "end": int | None},
 }
 PLAIN: dict[str, Any] = {
     "resume": bool,
     "load_from": str | None,
     "work_dir": str | None,
     "custom_imports": Mapping,
-    "param_scheduler": Any,
 }
 REQUIRED = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
 
 
 def find_problems(cfg: Mapping[str, Any]) -> list[Problem]:
     """Return everything in a config that is misspelt, missing or of the wrong type, by dotted key."""
-    known = [*SECTIONS, *TYPED, *PLAIN]
-    problems: list[Problem] = [(key, "is missing") for key in REQUIRED if key not in cfg]
+    known = [*settings.SECTIONS, *TYPED, *PLAIN]
+    problems: list[Problem] = [(key, "is missing") for key in REQUIRED if cfg.get(key) is None]
     for key, value in cfg.items():
-        if key in SECTIONS:
-            problems += _call(SECTIONS[key], value, key)
-        elif key in TYPED:
-            problems += _typed(value, TYPED[key], key)
+        if key in settings.SECTIONS:
+            problems += _call(settings.SECTIONS[key], value, key)
+        elif key in TYPED and value is not None:
+            problems += _typed(value, TYPED[key], key, EXTRA.get(key, {}))
         elif key in PLAIN:
             problems += _value(value, PLAIN[key], key)
-        else:
+        elif key not in TYPED:
             problems.append((key, f"nothing reads this key{did_you_mean(key, known)}"))
-    hooks = cfg.get("default_hooks")
-    if isinstance(hooks, Mapping):
-        for name, section in (("checkpoint", settings.CheckpointHook), ("logger", settings.LoggerHook)):
-            problems += _call(section, hooks.get(name, {}), f"default_hooks.{name}")
-    if isinstance(cfg.get("optim_wrapper"), Mapping):
-        problems += _optimizer(cfg["optim_wrapper"].get("optimizer"))
-    problems += _schedulers(cfg.get("param_scheduler"))
+    for key, section in settings.NESTED.items():
+        outer, inner = key.split(".")
+        if isinstance(cfg.get(outer), Mapping) and cfg[outer].get(inner) is not None:
+            problems += _call(section, cfg[outer][inner], key)
+    if isinstance(cfg.get("optim_wrapper"), Mapping) and cfg["optim_wrapper"].get("optimizer") is not None:
+        problems += _typed(cfg["optim_wrapper"]["optimizer"], OPTIMIZERS, "optim_wrapper.optimizer")
     return problems
 
 
-def _optimizer(value: Any) -> list[Problem]:
-    return [] if value is None else _typed(value, OPTIMIZERS, "optim_wrapper.optimizer")
-
-
-def _schedulers(value: Any) -> list[Problem]:
-    problems: list[Problem] = []
-    for i, item in enumerate(value if isinstance(value, list | tuple) else [] if value is None else [value]):
-        path = f"param_scheduler.{i}" if isinstance(value, list | tuple) else "param_scheduler"
-        if isinstance(item, Mapping):
-            extra = {"by_epoch": bool, "begin": int, "end": int | None}
-            for key in extra.keys() & item.keys():
-                problems += _value(item[key], extra[key], f"{path}.{key}")
-            item = {k: v for k, v in item.items() if k not in extra}
-        problems += _typed(item, PARAM_SCHEDULERS, path)
-    return problems
-
-
-def _typed(value: Any, registry: Registry, path: str) -> list[Problem]:
-    """Check a dict with ``type``, or a list of them."""
+def _typed(value: Any, registry: Registry, path: str, extra: Mapping[str, Any] = NOTHING) -> list[Problem]:
+    """Check a dict with ``type``, or a list of them; ``extra`` annotates keys that the built object does not get."""
     if isinstance(value, list | tuple):
-        return [p for i, item in enumerate(value) for p in _typed(item, registry, f"{path}.{i}")]
+        return [p for i, item in enumerate(value) for p in _typed(item, registry, f"{path}.{i}", extra)]
     if not isinstance(value, Mapping):
         return [(path, f"must be a dict with 'type', got {value!r}")]
     try:
         target = lookup(value.get("type"), registry)
     except UserError as error:
         return [(f"{path}.type", str(error))]
-    return _call(target, {k: v for k, v in value.items() if k != "type"}, path)
+    problems = [p for key in extra.keys() & value.keys() for p in _value(value[key], extra[key], f"{path}.{key}")]
+    return problems + _call(target, {k: v for k, v in value.items() if k != "type" and k not in extra}, path)
 
 
 def _call(target: Callable[..., Any], arguments: Any, path: str) -> list[Problem]:

@@ -114,6 +114,16 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
         return {}
 
 
+def _step_of(path: Path, manifest: Mapping[str, Any]) -> int:
+    """Return a checkpoint's step by its entry; without one, after a kill, by its content; -1 where it has none."""
+    if path.name in manifest:
+        return manifest[path.name]["step"]
+    try:
+        return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["step"])
+    except Exception:
+        return -1
+
+
 def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
@@ -186,19 +196,12 @@ class CheckpointFolder:
     def after(self, step: int) -> list[Path]:
         """Return the numbered checkpoints of later steps than ``step``."""
         manifest = _read_manifest(self.folder)
-        return [p for p in self._numbered(manifest) if p.name not in manifest or manifest[p.name]["step"] > step]
+        return [path for path in self._numbered(manifest) if _step_of(path, manifest) > step]
 
     def _numbered(self, manifest: dict[str, Any]) -> list[Path]:
-        """Return ``epoch_N.pth`` and ``iter_N.pth``, newest first: by step, or by time where no step is recorded."""
+        """Return ``epoch_N.pth`` and ``iter_N.pth``, newest first."""
         paths = [p for pattern in ("epoch_*.pth", "iter_*.pth") for p in self.folder.glob(pattern)]
-        recorded = [m["step"] for m in manifest.values()]
-
-        def age(path: Path) -> tuple[float, float]:
-            entry = manifest.get(path.name)
-            # a file that was renamed into place but not yet entered is the newest of all
-            return (entry["step"] if entry else max(recorded, default=0) + 1, path.stat().st_mtime)
-
-        return sorted(paths, key=age, reverse=True)
+        return sorted(paths, key=lambda path: _step_of(path, manifest), reverse=True)
 
     def _write_manifest(self, manifest: dict[str, Any]) -> None:
         text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"

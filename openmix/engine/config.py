@@ -1,29 +1,30 @@
 """A config file's way to something that can be trusted: load, override, check."""
 
+import ast
 import hashlib
 import json
 import os
 import pprint
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from openmix.engine.check import Problem, find_problems
+from openmix.engine.check import find_problems
+from openmix.engine.trial import check_build
 from openmix.errors import UserError
 
-__all__ = ["check_config", "config_hash", "config_text", "load_config"]
+__all__ = ["config_hash", "config_text", "load_config"]
 
 # where a run happens and how it was started: what these say does not change its numbers
 NOT_HASHED = ("work_dir", "resume", "load_from", "vis_backends")
 
 
 def load_config(path: str, overrides: Mapping[str, Any] | None = None) -> Config:
-    """Load a config file with its ``_base_`` files, apply overrides, and check every key.
+    """Load a config file with its ``_base_`` files, apply overrides, check every key, and try to build every part.
 
-    A config file is Python and is executed: load only what you trust.
+    A config file is Python and is executed: load only what you trust. Data are not touched.
 
     Args:
         path: the file.
@@ -36,11 +37,13 @@ def load_config(path: str, overrides: Mapping[str, Any] | None = None) -> Config
     if not os.path.isfile(path):
         raise UserError(f"no config file {path}")
     try:
+        files = _files(path)
         cfg = Config.fromfile(path)
     except FileNotFoundError as error:
         raise UserError(f"{path}: a file that it is based on is missing: {error}") from error
     except SyntaxError as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+        where, line = f"{error.filename}, line {error.lineno}", (error.text or "").strip()
+        raise UserError(f"{where}: this is not Python: {error.msg}: {line}") from error
     except Exception as error:  # the file is a program: it may fail in any way
         raise UserError(f"{path} failed while it was read: {type(error).__name__}: {error}") from error
     overrides = dict(overrides or {})
@@ -48,37 +51,60 @@ def load_config(path: str, overrides: Mapping[str, Any] | None = None) -> Config
         cfg.merge_from_dict(overrides)
     except (KeyError, TypeError, AssertionError, IndexError, ValueError) as error:
         raise UserError(f"--cfg-options do not fit {path}: {error}") from error
-    check_config(cfg, path, overrides)
+    problems = find_problems(cfg) or check_build(cfg)
+    if problems:
+        raise UserError("\n".join(f"{_origin(key, files, overrides)}: {key}: {what}" for key, what in problems))
     if cfg.get("work_dir") is None:
         cfg.work_dir = os.path.join("work_dirs", Path(path).stem)
     return cfg
 
 
-def check_config(cfg: Mapping[str, Any], path: str, overrides: Mapping[str, Any] | None = None) -> None:
-    """Raise UserError listing every key that is misspelt, missing or of the wrong type."""
-    problems = find_problems(cfg)
-    if problems:
-        raise UserError("\n".join(f"{_origin(p, path, overrides or {})}: {p[0]}: {p[1]}" for p in problems))
-
-
-def _origin(problem: Problem, path: str, overrides: Mapping[str, Any]) -> str:
-    """Return where a key was written: the command line, the file or one of those that it is based on."""
-    key = problem[0]
-    if any(key == o or key.startswith(o + ".") or o.startswith(key + ".") for o in overrides):
+def _origin(key: str, files: list[str], overrides: Mapping[str, Any]) -> str:
+    """Return where a key was written: the command line, or the file that spells out most of it, the nearest first."""
+    if any(key == o or key.startswith(o + ".") for o in overrides):
         return "--cfg-options"
-    top, *rest = [part for part in key.split(".") if not part.isdigit()]
-    section = rf"^{re.escape(top)}\s*="
-    written = rf"""\b{re.escape(rest[-1])}\s*=|['"]{re.escape(rest[-1])}['"]\s*:""" if rest else section
-    holds_section = [file for file in _files(path) if re.search(section, Path(file).read_text(), re.MULTILINE)]
-    holds_key = [file for file in holds_section if re.search(written, Path(file).read_text(), re.MULTILINE)]
-    return [*holds_key, *holds_section, path][0]
+    file = max(files, key=lambda file: _depth_written(file, key))
+    scope = key.rpartition(".")[0] or key
+    return f"{file} with --cfg-options" if any(o.startswith(scope + ".") for o in overrides) else file
+
+
+def _depth_written(file: str, key: str) -> int:
+    """Return how many parts of a dotted key a config file spells out: ``a = dict(b=[dict(c=1)])`` has a.b.0.c whole."""
+    if not file.endswith(".py"):
+        return 0
+    parts, entries = key.split("."), _entries(ast.parse(Path(file).read_text()))
+    for depth, part in enumerate(parts):
+        if "_delete_" in entries:  # it takes nothing over from its bases
+            break
+        if part not in entries:
+            return depth
+        entries = _entries(entries[part])
+    return len(parts)
+
+
+def _entries(node: ast.AST) -> dict[str, ast.AST]:
+    """Return what a module, a dict or a list in the source of a config holds, by name or number."""
+    if isinstance(node, ast.Module):
+        named = [(target, n.value) for n in node.body if isinstance(n, ast.Assign) for target in n.targets]
+        return {target.id: value for target, value in named if isinstance(target, ast.Name)}
+    if isinstance(node, ast.Call):
+        return {k.arg: k.value for k in node.keywords if k.arg}
+    if isinstance(node, ast.Dict):
+        return {k.value: v for k, v in zip(node.keys, node.values, strict=True) if isinstance(k, ast.Constant)}
+    return {str(i): e for i, e in enumerate(node.elts)} if isinstance(node, ast.List | ast.Tuple) else {}
 
 
 def _files(path: str) -> list[str]:
-    """Return a config file and all that it is based on."""
-    bases = Config._get_base_files(path)
+    """Return a config file and all that it is based on, the nearest first.
+
+    Raises:
+        SyntaxError: one of them is not Python; it names the file.
+    """
+    if path.endswith(".py"):
+        ast.parse(Path(path).read_text(), path)
     here = Path(path).parent
-    return [path, *(f for base in bases for f in _files(os.path.relpath(here / base)))]
+    bases = [os.path.relpath(here / base) for base in Config._get_base_files(path)]
+    return [path, *(file for base in bases if os.path.isfile(base) for file in _files(base))]
 
 
 def _plain(value: Any) -> Any:

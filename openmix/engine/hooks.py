@@ -25,8 +25,7 @@ class HookList:
     def __call__(self, point: str, **arguments: Any) -> None:
         """Call every hook that acts at ``point``, a method name of mmengine's ``Hook``."""
         if point not in self._at:
-            acts = [h for h in self.hooks if _overrides(h, point)]
-            self._at[point] = [getattr(h, point) for h in acts]
+            self._at[point] = [getattr(h, point) for h in self.hooks if point in h.get_triggered_stages()]
         for method in self._at[point]:
             method(self.runner, **arguments)
 
@@ -47,13 +46,3 @@ class HookList:
                 name = type(hook).__name__
                 count[name] += 1
                 yield f"{name}-{count[name]}", hook
-
-
-def _overrides(hook: Hook, point: str) -> bool:
-    """Tell whether a hook does anything at a point; mmengine's defaults pass some points on to general ones."""
-    general = {"train_iter": "iter", "val_iter": "iter", "train_epoch": "epoch", "val_epoch": "epoch"}
-    names = [point]
-    for specific, common in general.items():
-        if point.endswith(specific):
-            names.append(point[: -len(specific)] + common)
-    return any(getattr(type(hook), name) is not getattr(Hook, name) for name in names)

@@ -9,12 +9,12 @@ from typing import Any
 
 from mmengine.visualization import Visualizer
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 
 from openmix.engine.distributed import World, sum_over_ranks
 from openmix.engine.records import MetricsFile
+from openmix.errors import UserError
 
 __all__ = ["Averages", "Reporter", "open_logger"]
 
@@ -93,8 +93,17 @@ class Reporter:
         """Begin to show progress."""
         if self.enabled:
             self._began, self._first = time.perf_counter(), step
+            self._open_visualizer()
             self.progress.reset(self._bar, total=max_iters, completed=step, visible=True)
             self.progress.start()
+
+    def _open_visualizer(self) -> None:
+        """Begin the backends' files and connections now, not at the first record."""
+        for backend in [] if self.visualizer is None else self.visualizer._vis_backends.values():
+            try:
+                _ = backend.experiment
+            except ImportError as error:
+                raise UserError(f"vis_backends: {type(backend).__name__} cannot be used: {error}") from error
 
     def stop(self) -> None:
         """Take the bar away and close the visualizer's files."""
@@ -102,13 +111,18 @@ class Reporter:
         if self.visualizer is not None:
             self.visualizer.close()
 
+    def close(self) -> None:
+        """Close the log file."""
+        for handler in self.logger.handlers:
+            handler.close()
+
     def advance(self) -> None:
         """Count a step on the bar."""
         if not self.progress.disable:
             self.progress.advance(self._bar)
 
-    def train(self, record: dict[str, Any], max_epochs: int, max_iters: int) -> None:
-        """Write a training record and say where the run is."""
+    def train(self, record: dict[str, Any], max_epochs: int, max_iters: int, aloud: bool) -> None:
+        """Write a training record, move the bar's figures on and, if ``aloud``, print a line."""
         if not self.enabled:
             return
         self._write(record)
@@ -116,6 +130,8 @@ class Reporter:
         seconds = (time.perf_counter() - self._began) / max(step - self._first, 1) * (max_iters - step)
         where, speed = f"epoch {record['epoch']}/{max_epochs}", f"{rate:,.0f} images/s"
         self.progress.update(self._bar, description=where, rate=speed)
+        if not aloud:
+            return
         shown = ", ".join(f"{k} {v:.4g}" for k, v in record.items() if k not in SHOWN_ELSEWHERE)
         self.logger.info("%s, step %s/%s: %s, %s, ETA %s", where, step, max_iters, shown, speed, _duration(seconds))
 
@@ -150,25 +166,34 @@ def _duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}"
 
 
+class _AboveTheBar(logging.Handler):
+    """Prints lines where a progress bar is shown, without tearing it."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self.console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.console.print(self.format(record), markup=False)
+
+
 def open_logger(work_dir: Path | None, world: World, quiet: bool = False) -> tuple[logging.Logger, Console]:
     """Return a logger to the terminal and, with a work dir, to ``train.log``; and the console that it shares.
 
-    Only rank 0 says anything; ``quiet`` keeps it from the terminal.
+    Only rank 0 says anything but errors; ``quiet`` keeps it from the terminal. The file is opened at the first line.
     """
     console = Console(file=sys.stdout, soft_wrap=True, highlight=False, quiet=quiet)
     logger = logging.Logger("openmix", logging.INFO)
     if not world.is_main:
-        logger.addHandler(logging.NullHandler())
+        logger.addHandler(logging.StreamHandler())
+        logger.setLevel(logging.ERROR)
         return logger, Console(quiet=True, file=sys.stdout, force_terminal=False)
     if not quiet:
-        if console.is_terminal:
-            logger.addHandler(RichHandler(console=console, show_path=False, show_level=False))
-        else:
-            handler = logging.StreamHandler(sys.stdout)
-            handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-            logger.addHandler(handler)
+        handler = _AboveTheBar(console) if console.is_terminal else logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        logger.addHandler(handler)
     if work_dir is not None:
-        file = logging.FileHandler(work_dir / "train.log")
+        file = logging.FileHandler(work_dir / "train.log", delay=True)
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(file)
     return logger, console

@@ -40,8 +40,7 @@ def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None
         raise UserError(f"the checkpoint holds the state of another optimizer than this config's {name}")
     # some optimizers count their steps in the groups, beside the hyper-parameters
     groups = [
-        {**before, **now, "params": before["params"]}
-        for before, now in zip(saved, optimizer.param_groups, strict=True)
+        {**before, **now, "params": before["params"]} for before, now in zip(saved, optimizer.param_groups, strict=True)
     ]
     optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
 
@@ -49,8 +48,8 @@ def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None
 class Schedule:
     """A list of torch's schedulers, each over a span of epochs or steps of its own, applied one on the other.
 
-    The learning rate is a function of the config and of the place in the run: nothing is saved, and a resumed run may be
-    a longer one.
+    The learning rate is a function of the config and of the place in the run: nothing of it is saved, and a resumed run
+    may be a longer one.
 
     Args:
         cfg: one dict or several, of torch's arguments and three more: ``by_epoch`` (default True) tells whether the

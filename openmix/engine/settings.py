@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 __all__ = [
+    "NESTED",
+    "SECTIONS",
     "CheckpointHook",
+    "ClipGrad",
     "DefaultHooks",
     "LoggerHook",
     "OptimWrapper",
@@ -48,7 +51,7 @@ class OptimWrapper:
 
     Attributes:
         optimizer: dict(type=..., lr=..., ...): any of torch's or timm's.
-        clip_grad: dict(max_norm=..., norm_type=2.0), the arguments of ``clip_grad_norm_``; None does not clip.
+        clip_grad: dict(max_norm=..., norm_type=2.0), see :class:`ClipGrad`; None does not clip.
         accumulative_counts: micro-batches per step and process.
         amp: 'bf16' or 'fp16' (with loss scaling, on a GPU); None computes in float32.
     """
@@ -61,12 +64,23 @@ class OptimWrapper:
     def __post_init__(self) -> None:
         if self.accumulative_counts < 1:
             raise ValueError(f"accumulative_counts must be at least 1, got {self.accumulative_counts}")
-        clip = {"max_norm": None, "norm_type": 2.0, **(self.clip_grad or {"max_norm": 1.0})}
-        numbers = all(isinstance(value, int | float) and value > 0 for value in clip.values())
-        if len(clip) > 2 or not numbers:
-            raise ValueError(
-                f"clip_grad takes max_norm, and norm_type if it is not 2, each a number above 0; got {self.clip_grad}"
-            )
+
+
+@dataclass(frozen=True)
+class ClipGrad:
+    """``optim_wrapper.clip_grad``: scale the gradient down where its norm is larger, as ``clip_grad_norm_`` does.
+
+    Attributes:
+        max_norm: the largest norm, above 0.
+        norm_type: which norm, above 0; ``float('inf')`` is the largest absolute value.
+    """
+
+    max_norm: float
+    norm_type: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not (self.max_norm > 0 and self.norm_type > 0):
+            raise ValueError(f"max_norm and norm_type must be above 0, got {self.max_norm} and {self.norm_type}")
 
 
 @dataclass(frozen=True)
@@ -143,3 +157,18 @@ class DefaultHooks:
 
     checkpoint: Mapping[str, Any] = field(default_factory=dict)
     logger: Mapping[str, Any] = field(default_factory=dict)
+
+
+SECTIONS: dict[str, type[Any]] = {
+    "data_preprocessor": Preprocessor,
+    "train_cfg": TrainCfg,
+    "optim_wrapper": OptimWrapper,
+    "default_hooks": DefaultHooks,
+    "randomness": Randomness,
+}
+# dicts inside of these, by dotted key
+NESTED: dict[str, type[Any]] = {
+    "default_hooks.checkpoint": CheckpointHook,
+    "default_hooks.logger": LoggerHook,
+    "optim_wrapper.clip_grad": ClipGrad,
+}

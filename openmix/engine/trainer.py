@@ -32,7 +32,7 @@ from openmix.tasks.context import StepContext
 __all__ = ["Stopped", "Trainer"]
 
 
-class Stopped(Exception):
+class Stopped(Exception):  # noqa: N818  (it is no error)
     """A signal asked the run to stop; it has saved a checkpoint and can be resumed."""
 
 
@@ -195,7 +195,9 @@ class Trainer:
             "images_per_s": images / seconds,
             "time_s": seconds,
         }
-        self.reporter.train(record, self.max_epochs, self.max_iters)
+        # epochs of a few steps would fill the terminal
+        aloud = self.iter % self.log_every == 0 or self.iter == self.max_iters
+        self.reporter.train(record, self.max_epochs, self.max_iters, aloud)
 
     def _place(self) -> dict[str, int]:
         """Return the epoch, counted from 1, that the last finished step belongs to, and that step's number."""
@@ -276,8 +278,8 @@ class Trainer:
         if state["seed"] != self.seed:
             raise UserError(f"the checkpoint was trained with seed {state['seed']}, this run has {self.seed}")
         if (state["ema"] is None) == any(isinstance(hook, EMAHook) for hook in self.hooks.hooks):
-            has, lacks = ("this config", "the checkpoint") if state["ema"] is None else ("the checkpoint", "this config")
-            raise UserError(f"{has} averages the weights (EMAHook), {lacks} does not")
+            which = "this config" if state["ema"] is None else "the checkpoint"
+            raise UserError(f"only {which} averages the weights (EMAHook): the checkpoint and the config must agree")
         load_weights(self.task, state["model"])
         self.iter, self.best, self.metrics = state["step"], state["best"], state["metrics"]
         self.epoch = self.iter // self.steps_per_epoch

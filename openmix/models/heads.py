@@ -9,7 +9,20 @@ from openmix.ops.target import MixTarget
 __all__ = ["ClsHead", "ClsMixupHead"]
 
 
-class _LinearHead(nn.Module):
+class ClsHead(nn.Module):
+    """A linear classifier with cross entropy on plain labels or on mixed ones.
+
+    OpenMixup's head for mixing averages the loss before it weighs per-image lambdas; this one does not.
+
+    Args:
+        num_classes: number of classes.
+        in_channels: of the pooled features; a config may leave it out, and the backbone's last stage decides.
+        label_smoothing: share in [0, 1) of the target that is spread over all classes; default none.
+
+    Raises:
+        ValueError: label_smoothing out of range.
+    """
+
     def __init__(self, num_classes: int, in_channels: int, label_smoothing: float = 0.0) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
@@ -25,27 +38,12 @@ class _LinearHead(nn.Module):
         """Return logits (B, num_classes) for pooled features (B, in_channels)."""
         return self.fc(pooled)
 
-
-class ClsHead(_LinearHead):
-    """A linear classifier with cross entropy on plain labels.
-
-    Args:
-        num_classes: number of classes.
-        in_channels: of the pooled features; a config may leave it out, and the backbone's last stage decides.
-        label_smoothing: share in [0, 1) of the target that is spread over all classes; default none.
-    """
-
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean cross entropy of logits (B, C) and int64 labels (B,)."""
-        return F.cross_entropy(logits.float(), labels, label_smoothing=self.label_smoothing)
+    def loss(self, logits: Tensor, target: Tensor | MixTarget) -> Tensor:
+        """Return the mean cross entropy of logits (B, C) and int64 labels (B,), or K weighted labels an image."""
+        if isinstance(target, MixTarget):
+            return mix_cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+        return F.cross_entropy(logits.float(), target, label_smoothing=self.label_smoothing)
 
 
-class ClsMixupHead(_LinearHead):
-    """A linear classifier with cross entropy on mixed labels; arguments as for :class:`ClsHead`.
-
-    OpenMixup's head of this name averages the loss before it weighs per-image lambdas; this one does not.
-    """
-
-    def loss(self, logits: Tensor, target: MixTarget) -> Tensor:
-        """Return the mean cross entropy of logits (B, C) and a target of K labels an image."""
-        return mix_cross_entropy(logits, target, label_smoothing=self.label_smoothing)
+class ClsMixupHead(ClsHead):
+    """:class:`ClsHead` by the name that OpenMixup's configs for mixing give it."""

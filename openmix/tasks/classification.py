@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from openmix.data.batch import Batch
-from openmix.models.heads import ClsHead, ClsMixupHead
+from openmix.models.heads import ClsHead
 from openmix.models.necks import GlobalAveragePooling
 from openmix.tasks.base import Task
 from openmix.tasks.context import StepContext
@@ -16,7 +16,7 @@ class Classification(Task):
 
     Args:
         backbone: images -> tuple of feature maps.
-        head: pooled features -> logits, and their loss on int64 labels.
+        head: pooled features -> logits, and their loss.
         neck: feature maps -> pooled features; default global average pooling.
     """
 
@@ -24,7 +24,7 @@ class Classification(Task):
         super().__init__()
         self.backbone = backbone
         self.neck = neck if neck is not None else GlobalAveragePooling()
-        self.head: ClsHead | ClsMixupHead = head
+        self.head = head
 
     @property
     def num_classes(self) -> int:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from openmix.data.batch import Batch
 from openmix.errors import did_you_mean
 from openmix.mixers.catalog import Mixer, build_mixer, get_method, list_mixers
-from openmix.models.heads import ClsMixupHead
+from openmix.models.heads import ClsHead
 from openmix.models.mix_points import MixPoints
 from openmix.ops.target import MixTarget
 from openmix.tasks.classification import Classification
@@ -26,7 +26,7 @@ class MixUpClassification(Classification):
 
     Args:
         backbone: images -> tuple of feature maps, with ``stage_names`` if a method mixes inside it.
-        head: pooled features -> logits, and their loss on a ``MixTarget``.
+        head: pooled features -> logits, and their loss on a ``MixTarget``, as ``ClsMixupHead`` has it.
         neck: feature maps -> pooled features; default global average pooling.
         alpha: Beta's parameter, one for all modes or one for each; modes without one ignore it.
         mix_mode: a method's name, or a list of them; "vanilla" is no mixing.
@@ -42,7 +42,7 @@ class MixUpClassification(Classification):
     def __init__(
         self,
         backbone: nn.Module,
-        head: ClsMixupHead,
+        head: ClsHead,
         neck: nn.Module | None = None,
         alpha: float | Sequence[float] = 1.0,
         mix_mode: str | Sequence[str] = "mixup",
@@ -50,8 +50,7 @@ class MixUpClassification(Classification):
         mix_repeat: int = 1,
         mix_args: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        super().__init__(backbone, head, neck)  # type: ignore[arg-type]
-        self.head: ClsMixupHead = head
+        super().__init__(backbone, head, neck)
         if mix_repeat < 1:
             raise ValueError(f"mix_repeat must be at least 1, got {mix_repeat}")
         modes = [mix_mode] if isinstance(mix_mode, str) else list(mix_mode)

@@ -12,7 +12,7 @@ ARCHITECTURES = {
 }
 
 
-class ResNet_CIFAR(nn.Module):
+class ResNet_CIFAR(nn.Module):  # noqa: N801  (OpenMixup's name)
     """torchvision's ResNet with a 3x3 stem of stride 1 and no max-pool, for images of 32 pixels or so.
 
     As OpenMixup's network of this name: convolutions initialised by He's rule (fan out), the last BatchNorm of each

@@ -1,0 +1,143 @@
+"""Tries a config out without its data: what loading a config and ``openmix check --dry-run`` do."""
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import Tensor
+
+from openmix.data import Synthetic
+from openmix.engine import settings
+from openmix.engine.build import build_hooks, check_classes
+from openmix.engine.check import Problem
+from openmix.engine.optim import Schedule, build_optimizer
+from openmix.engine.preprocess import Normalize
+from openmix.errors import UserError
+from openmix.registry import DATASETS, LOADERS, build, build_task, lookup
+from openmix.tasks.base import Task
+
+__all__ = ["check_build", "dry_config"]
+
+DRY_BATCH = 4
+
+
+def check_build(cfg: Mapping[str, Any]) -> list[Problem]:
+    """Build everything but data and weights, and return what refuses its arguments or does not fit, by dotted key.
+
+    Networks are built on the meta device, which makes no numbers. Each loader gets one random image of its data set's
+    shape, which goes through its pipeline and the network. The config's keys have been checked by
+    :func:`openmix.engine.check.find_problems`.
+    """
+    problems: list[Problem] = []
+
+    def attempt(key: str, action: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        try:
+            return action(*arguments, **named)
+        except ValueError as error:
+            problems.append((key, str(error)))
+
+    sections = {key: attempt(key, section, **cfg.get(key, {})) for key, section in settings.SECTIONS.items()}
+    for key, section in settings.NESTED.items():
+        outer, inner = key.split(".")
+        if cfg.get(outer, {}).get(inner) is not None:
+            attempt(key, section, **cfg[outer][inner])
+    attempt("custom_hooks", build_hooks, cfg)
+    task = attempt("model", _try_task, cfg["model"])
+    for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
+        if cfg.get(key) is not None and task and sections["data_preprocessor"]:
+            images = attempt(key, _try_loader, cfg[key], key, task, Normalize(sections["data_preprocessor"]))
+            if images is not None:
+                attempt("model", _try_network, cfg["model"], task, images)
+    if not problems:
+        optimizer = attempt("optim_wrapper.optimizer", build_optimizer, cfg["optim_wrapper"]["optimizer"], task)
+    if not problems:
+        attempt(
+            "param_scheduler", Schedule, cfg.get("param_scheduler"), optimizer, sections["train_cfg"].max_epochs or 1, 1
+        )
+    return list(dict.fromkeys(problems))
+
+
+def _try_task(model: Mapping[str, Any]) -> Task:
+    try:
+        return build_task(model, device="meta")
+    except Exception:  # some networks compute with numbers while they are made; a real error comes again
+        return build_task(model)
+
+
+def _try_loader(loader: Mapping[str, Any], key: str, task: Task, normalize: Normalize) -> Tensor | None:
+    """Return a random image (1, C, H, W) as the loader would give it, if its data set tells its layout.
+
+    Raises:
+        UserError: the head has other classes than the data set; the pipeline or the normalisation fails.
+    """
+    stand_in = _stand_in(loader, length=1)
+    if stand_in is None:
+        return None
+    with contextlib.closing(build(stand_in, LOADERS)) as built:
+        check_classes(task, built, key)
+        try:
+            batch = next(iter(built.evaluate()))
+        except Exception as error:  # a transform may fail in any way
+            raise UserError(f"the pipeline fails on an image: {type(error).__name__}: {error}") from error
+        return normalize.batch(batch).images
+
+
+@torch.no_grad()
+def _try_network(model: Mapping[str, Any], task: Task, images: Tensor) -> None:
+    """Raise UserError unless the task can predict for these images."""
+    if type(task).predict is Task.predict:
+        return
+    try:
+        task.eval().predict(images.to("meta"))
+    except Exception:  # perhaps for want of numbers only
+        try:
+            build_task(model).eval().predict(images)
+        except Exception as error:
+            shape = tuple(images.shape[1:])
+            raise UserError(f"the network fails on images of shape {shape}: {type(error).__name__}: {error}") from error
+
+
+def _stand_in(loader: Mapping[str, Any], length: int) -> dict[str, Any] | None:
+    """Return a loader's config with random images in place of its data set's, of the same shape and classes.
+
+    None where the data set does not tell its layout without being read: a user's own need not.
+    """
+    dataset = dict(loader["dataset"]) if isinstance(loader["dataset"], Mapping) else {}
+    source = lookup(dataset.pop("type"), DATASETS) if dataset else None
+    if not hasattr(source, "layout"):
+        return None
+    try:
+        images = Synthetic.instead_of(source, dataset, length)  # type: ignore[arg-type]
+    except (KeyError, TypeError) as error:
+        raise UserError(f"dataset: {error}") from error
+    without_workers = {"num_workers": 0} if "num_workers" in loader else {}
+    return {**loader, **without_workers, "dataset": images}
+
+
+def dry_config(cfg: Config, work_dir: str) -> tuple[Config, list[str]]:
+    """Return a config for 2 training steps and a validation batch, and notes on what it cannot try.
+
+    The network, the task and the optimizer stay; the data shrink to a few images: the first of the data set where it
+    is there, random ones of its shape where it is not.
+    """
+    dry = Config(cfg.to_dict())
+    notes = []
+    accumulate = settings.OptimWrapper(**cfg["optim_wrapper"]).accumulative_counts
+    for key in ("train_dataloader", "val_dataloader"):
+        if cfg.get(key) is None:
+            continue
+        length = DRY_BATCH * (2 * accumulate if key == "train_dataloader" else 1)
+        loader = {**dry[key], "batch_size": DRY_BATCH, **({"num_workers": 0} if "num_workers" in dry[key] else {})}
+        try:
+            dry[key] = {**loader, "dataset": build(loader["dataset"], DATASETS).take(length)}
+        except UserError as error:
+            stand_in = _stand_in(loader, length)
+            if stand_in is None:
+                raise
+            notes.append(f"{key}: used random images, as {error}")
+            dry[key] = stand_in
+    dry.train_cfg = {**dry.train_cfg, "max_epochs": None, "max_iters": 2, "val_interval": 2}
+    dry.work_dir, dry.vis_backends, dry.load_from = work_dir, [], None
+    return dry, notes

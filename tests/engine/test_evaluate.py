@@ -1,0 +1,68 @@
+"""Evaluation gives the metrics of the whole set, in float32, and leaves the model as it was."""
+
+import math
+
+import pytest
+import torch
+from sklearn.metrics import log_loss, top_k_accuracy_score
+
+from openmix.data import Digits, ResidentLoader, TorchLoader
+from openmix.engine.distributed import World
+from openmix.engine.evaluate import evaluate
+from openmix.engine.preprocess import Normalize
+from openmix.engine.settings import Preprocessor
+from openmix.models import ClsHead, ConvNet
+from openmix.tasks import Classification
+
+
+@pytest.fixture(scope="module")
+def trained() -> Classification:
+    """A network that has learnt a little, so that its figures are no round ones."""
+    torch.manual_seed(0)
+    task = Classification(ConvNet([4, 8], in_channels=1), ClsHead(10, 8))
+    optimizer = torch.optim.SGD(task.parameters(), lr=0.1, momentum=0.9)
+    train = Digits("train", size=8)
+    for _ in range(40):
+        loss = task.head.loss(task.predict(train.images.float() / 255), train.labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return task
+
+
+@pytest.mark.parametrize("loader", [ResidentLoader, TorchLoader])
+@pytest.mark.parametrize("batch_size", [7, 64, 1000])
+def test_metrics_are_scikit_learns(trained, loader, batch_size):
+    val = Digits("val", size=8)
+    metrics = evaluate(trained, loader(val, batch_size), Normalize(Preprocessor()), World())
+    with torch.no_grad():
+        logits = trained.eval().predict(val.images.float() / 255)
+    trained.train()
+    probabilities, labels = logits.double().softmax(1).numpy(), val.labels.numpy()
+    classes = list(range(10))
+    assert 20 < metrics["top1"] < 99
+    assert metrics["n"] == 500
+    assert metrics["top1"] == pytest.approx(100 * top_k_accuracy_score(labels, probabilities, k=1, labels=classes))
+    assert metrics["top5"] == pytest.approx(100 * top_k_accuracy_score(labels, probabilities, k=5, labels=classes))
+    assert metrics["nll"] == pytest.approx(log_loss(labels, probabilities, labels=classes), rel=1e-5)
+    assert 0 < metrics["ece"] < 1
+
+
+def test_model_is_left_in_its_mode_and_without_gradients(trained):
+    loader = ResidentLoader(Digits("val", size=8).take(9), 4)
+    before = {k: v.clone() for k, v in trained.state_dict().items()}
+    for mode in (True, False):
+        trained.train(mode)
+        evaluate(trained, loader, Normalize(Preprocessor()), World())
+        assert trained.training is mode
+        assert trained.backbone.stage1.training is mode
+    assert all(torch.equal(before[k], v) for k, v in trained.state_dict().items())
+    trained.train()
+
+
+def test_a_network_that_has_diverged_does_not_look_good(trained):
+    broken = Classification(ConvNet([4], in_channels=1), ClsHead(10, 4))
+    torch.nn.init.constant_(broken.head.fc.weight, math.nan)
+    metrics = evaluate(broken, ResidentLoader(Digits("val", size=8), 100), Normalize(Preprocessor()), World())
+    assert math.isnan(metrics["nll"])
+    assert math.isnan(metrics["ece"])

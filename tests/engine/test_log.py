@@ -1,0 +1,105 @@
+"""Averages over the log interval, and what is shown to people."""
+
+import io
+
+import pytest
+import torch
+from rich.console import Console
+
+from openmix.engine.distributed import World
+from openmix.engine.log import Averages, Reporter, open_logger, spell_metrics
+from openmix.errors import UserError
+
+
+class TestAverages:
+    def test_means_since_the_last_asking(self):
+        averages = Averages(World())
+        for values in ([1.0, 10.0], [2.0, 20.0], [6.0, 0.0]):
+            averages.add(torch.tensor(values))
+        assert averages.pop() == [3.0, 10.0]
+        averages.add(torch.tensor([5.0, 5.0]))
+        assert averages.pop() == [5.0, 5.0]
+
+    def test_reports_are_not_kept_by_reference(self):
+        averages, report = Averages(World()), torch.tensor([1.0])
+        averages.add(report)
+        report.fill_(7)
+        averages.add(report)
+        assert averages.pop() == [4.0]
+        assert report == 7
+
+    @pytest.mark.parametrize("cut", range(5))
+    def test_an_interval_cut_in_two_is_averaged_as_a_whole(self, cut):
+        values = torch.rand(4, 3)
+        whole, first, second = (Averages(World()) for _ in range(3))
+        for value in values:
+            whole.add(value)
+        for value in values[:cut]:
+            first.add(value)
+        second.load_state_dict(first.state_dict())
+        for value in values[cut:]:
+            second.add(value)
+        assert second.pop() == whole.pop()
+
+    def test_state_of_two_processes_goes_to_one(self):
+        """One process then has the mean of what two would have had."""
+        averages = Averages(World())
+        averages.load_state_dict({"count": 2, "totals": torch.tensor([[2.0], [6.0]])})
+        assert averages.pop() == [2.0]
+
+
+RECORD = {"split": "train", "epoch": 1, "step": 30, "lr": 0.1, "loss": 2.0, "images_per_s": 1234.5, "time_s": 0.1}
+
+
+class TestReporter:
+    def test_on_a_terminal_there_is_a_bar_with_rate_and_time_left(self, tmp_path):
+        text = io.StringIO()
+        console = Console(file=text, force_terminal=True, width=120)
+        logger, _ = open_logger(None, World(), quiet=True)
+        reporter = Reporter(tmp_path, [], World(), logger, console)
+        reporter.start(20, 100)
+        for _ in range(10):
+            reporter.advance()
+        reporter.train(RECORD, 4, 100)
+        reporter.stop()
+        assert "epoch 1/4" in text.getvalue()
+        assert "30/100" in text.getvalue()
+        assert "1,234 images/s" in text.getvalue()
+
+    def test_elsewhere_there_is_none(self, tmp_path):
+        text = io.StringIO()
+        logger, _ = open_logger(None, World(), quiet=True)
+        reporter = Reporter(tmp_path, [], World(), logger, Console(file=text))
+        reporter.start(0, 100)
+        reporter.advance()
+        reporter.train(RECORD, 4, 100)
+        reporter.stop()
+        assert text.getvalue().strip() == ""
+
+    def test_other_ranks_write_nothing(self, tmp_path, capsys):
+        world = World(1, 2)
+        logger, console = open_logger(tmp_path, world)
+        reporter = Reporter(tmp_path, [{"type": "TensorboardVisBackend"}], world, logger, console)
+        reporter.start(0, 10)
+        logger.info("hello")
+        reporter.train(RECORD, 1, 10)
+        reporter.val({**RECORD, "split": "val"}, True)
+        reporter.stop()
+        assert list(tmp_path.iterdir()) == []
+        assert capsys.readouterr() == ("", "")
+        logger.error("process 1: trouble")
+        assert capsys.readouterr() == ("", "process 1: trouble\n")
+
+    def test_a_backend_that_is_not_installed_is_named_at_once(self, tmp_path, monkeypatch):
+        import sys
+
+        monkeypatch.setitem(sys.modules, "wandb", None)
+        logger, console = open_logger(None, World(), quiet=True)
+        reporter = Reporter(tmp_path, [{"type": "WandbVisBackend"}], World(), logger, console)
+        with pytest.raises(UserError, match="vis_backends: WandbVisBackend cannot be used: .*pip install wandb"):
+            reporter.start(0, 10)
+
+
+def test_metrics_are_spelt_with_their_units():
+    metrics = {"top1": 93.456, "top5": 99.9, "nll": 0.23456, "ece": 0.01234, "n": 10000}
+    assert spell_metrics(metrics) == "top1 93.46 %, top5 99.90 %, nll 0.2346, ece 0.0123 over 10,000 images"

@@ -1,0 +1,138 @@
+"""Schedules follow their formulas over their spans, and can be brought to any step."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from openmix.engine.optim import Schedule, build_optimizer, load_optimizer_state
+from openmix.errors import UserError
+from openmix.tasks import Task
+
+PER_EPOCH, EPOCHS = 5, 6
+STEPS = PER_EPOCH * EPOCHS
+
+
+class OneLayer(Task):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 2)
+
+
+def rates(cfg, lr=1.0, fast_forward=0) -> list[float]:
+    """The learning rate of every step of a run, from step ``fast_forward`` on."""
+    optimizer = build_optimizer({"type": "SGD", "lr": lr}, OneLayer())
+    schedule = Schedule(cfg, optimizer, EPOCHS, STEPS)
+    schedule.fast_forward(fast_forward, PER_EPOCH)
+    seen = []
+    for step in range(fast_forward, STEPS):
+        seen.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.after_step(step + 1)
+        if (step + 1) % PER_EPOCH == 0:
+            schedule.after_epoch((step + 1) // PER_EPOCH)
+    return seen
+
+
+COSINE = {"type": "CosineAnnealingLR", "eta_min": 0.1}
+WARM_UP = {"type": "LinearLR", "start_factor": 0.1, "by_epoch": False, "end": 10}
+SCHEDULES = {
+    "none": None,
+    "cosine by epoch": COSINE,
+    "cosine by step": {**COSINE, "by_epoch": False},
+    "warm-up, then cosine": [WARM_UP, {**COSINE, "by_epoch": False, "begin": 10}],
+    "warm-up over a cosine": [WARM_UP, COSINE],
+    "steps": {"type": "MultiStepLR", "milestones": [2, 4], "gamma": 0.1},
+    "in the middle only": {"type": "ExponentialLR", "gamma": 0.5, "begin": 2, "end": 4},
+    "one cycle": {"type": "OneCycleLR", "max_lr": 1.0, "by_epoch": False},
+    "polynomial": {"type": "PolynomialLR", "power": 2.0, "by_epoch": False},
+}
+
+
+def cosine(done: float, length: float, low: float = 0.1) -> float:
+    return low + (1 - low) * (1 + math.cos(math.pi * done / length)) / 2
+
+
+FORMULAS = {
+    "none": lambda step: 1.0,
+    "cosine by epoch": lambda step: cosine(step // PER_EPOCH, EPOCHS),
+    "cosine by step": lambda step: cosine(step, STEPS),
+    "warm-up, then cosine": lambda s: 0.1 + 0.9 * s / 10 if s < 10 else cosine(s - 10, STEPS - 10),
+    "steps": lambda step: 0.1 ** sum(step // PER_EPOCH >= m for m in (2, 4)),
+    "in the middle only": lambda step: 0.5 ** min(max(step // PER_EPOCH - 2, 0), 2),
+    "polynomial": lambda step: (1 - step / STEPS) ** 2,
+}
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_rates_follow_the_formula(name):
+    assert rates(SCHEDULES[name]) == pytest.approx([FORMULAS[name](step) for step in range(STEPS)])
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_fast_forward_is_exact(name):
+    """At every step, the ends of epochs among them, to the last bit, without a warning of torch's."""
+    whole = rates(SCHEDULES[name])
+    for step in range(STEPS):
+        assert rates(SCHEDULES[name], fast_forward=step) == whole[step:]
+
+
+def test_a_span_ends_where_it_says():
+    """By the end of its span a cosine is down, and stays there."""
+    seen = rates({**COSINE, "end": 3})
+    assert seen[3 * PER_EPOCH :] == pytest.approx([0.1] * (STEPS - 3 * PER_EPOCH))
+
+
+def test_a_span_that_the_run_does_not_reach():
+    assert rates({**COSINE, "begin": 50}) == [1.0] * STEPS
+
+
+@pytest.mark.parametrize("span", [{"begin": 3, "end": 3}, {"begin": -1}, {"begin": 5, "end": 2}])
+def test_wrong_spans(span):
+    with pytest.raises(UserError, match="must lie before end"):
+        rates({**COSINE, **span})
+
+
+class TestOptimizerState:
+    def trained(self, cfg, steps=3):
+        torch.manual_seed(0)
+        task = OneLayer()
+        optimizer = build_optimizer(cfg, task)
+        for _ in range(steps):
+            task.layer(torch.ones(1, 2)).sum().backward()
+            optimizer.step()
+        return optimizer
+
+    def test_gathered_state_is_restored_and_hyper_parameters_are_not(self):
+        before = self.trained({"type": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 0.5})
+        now = self.trained({"type": "SGD", "lr": 0.2, "momentum": 0.8, "weight_decay": 0.0}, steps=0)
+        load_optimizer_state(now, before.state_dict())
+        group = now.param_groups[0]
+        assert (group["lr"], group["momentum"], group["weight_decay"]) == (0.2, 0.8, 0.0)
+        buffers = [[o.state[p]["momentum_buffer"] for p in o.param_groups[0]["params"]] for o in (before, now)]
+        assert all(torch.equal(a, b) and a.any() for a, b in zip(*buffers, strict=True))
+
+    def test_steps_counted_in_the_groups_are_restored(self):
+        cfg = {"type": "Lamb", "lr": 0.1}
+        now = self.trained(cfg, steps=0)
+        load_optimizer_state(now, self.trained(cfg).state_dict())
+        assert now.param_groups[0]["step"] == 3
+
+    @pytest.mark.parametrize("cfg", [{"type": "AdamW", "lr": 0.1}, {"type": "RMSprop", "lr": 0.1}])
+    def test_another_kind_is_refused(self, cfg):
+        state = self.trained({"type": "SGD", "lr": 0.1}).state_dict()
+        with pytest.raises(UserError, match=f"another optimizer than this config's {cfg['type']}"):
+            load_optimizer_state(self.trained(cfg), state)
+
+    def test_other_parameters_are_refused(self):
+        optimizer = self.trained({"type": "SGD", "lr": 0.1})
+        state = optimizer.state_dict()
+        state["param_groups"][0]["params"] = [0]
+        with pytest.raises(UserError, match="another optimizer"):
+            load_optimizer_state(optimizer, state)
+
+
+@pytest.mark.parametrize("name", ["SGD", "AdamW", "Lamb", "Adan"])
+def test_optimizers_of_torch_and_timm_can_be_named(name):
+    assert type(build_optimizer({"type": name, "lr": 0.1}, OneLayer2d())).__name__ == name

@@ -1,0 +1,120 @@
+"""One optimizer step: accumulated, clipped, in mixed precision, and never with a loss that is no number."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from openmix.data import Batch
+from openmix.engine.settings import OptimWrapper
+from openmix.engine.step import NonFiniteError, TrainStep
+from openmix.errors import UserError
+from openmix.tasks import StepContext, Task
+
+CPU = torch.device("cpu")
+SGD = {"type": "SGD", "lr": 0.5}
+
+
+class Linear(Task):
+    """A layer with a loss, which reports the dtype that it computed in and what the global generator gave."""
+
+    def __init__(self, size: int = 6) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(size, 3)
+
+    def forward(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
+        logits = self.layer(batch.images.flatten(1))
+        loss = F.cross_entropy(logits.float(), batch.labels)
+        bits = torch.tensor(logits.dtype.itemsize * 8)
+        return {"loss": loss, "bits": bits, "drawn": torch.rand(()), "mean": batch.images.mean()}
+
+
+def batch(number: int, size: int = 8) -> tuple[StepContext, Batch]:
+    generator = torch.Generator().manual_seed(number)
+    images = torch.rand(size, 1, 2, 3, generator=generator)
+    labels = torch.randint(3, (size,), generator=generator)
+    return StepContext(0, 0, 4, number, 0.0), Batch((images,), labels, torch.arange(size))
+
+
+def step_of(task: Task, **settings: Any) -> TrainStep:
+    optimizer = torch.optim.SGD(task.parameters(), lr=0.5)
+    return TrainStep(task, optimizer, OptimWrapper(SGD, **settings), CPU)
+
+
+def by_hand(task: Task, batches: list[Batch], max_norm: float | None = None) -> list[Tensor]:
+    """The parameters after a step down the gradient of the mean loss, computed in one piece."""
+    images = torch.cat([b.images for b in batches]).flatten(1)
+    loss = F.cross_entropy(task.layer(images), torch.cat([b.labels for b in batches]))
+    gradient = torch.autograd.grad(loss, list(task.parameters()))
+    norm = torch.sqrt(sum((g**2).sum() for g in gradient))
+    scale = 1.0 if max_norm is None else min(1.0, max_norm / float(norm))
+    return [p - 0.5 * scale * g for p, g in zip(task.parameters(), gradient, strict=True)]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("max_norm", [None, 0.01, 100.0])
+def test_accumulation_and_clipping_equal_one_large_batch(count, max_norm):
+    task = Linear()
+    micro_batches = [batch(i) for i in range(count)]
+    expected = by_hand(copy.deepcopy(task), [b for _, b in micro_batches], max_norm)
+    clip = None if max_norm is None else {"max_norm": max_norm}
+    step_of(task, accumulative_counts=count, clip_grad=clip)(micro_batches)
+    for parameter, value in zip(task.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.detach(), value.detach(), rtol=1e-5, atol=1e-6)
+        assert parameter.grad is None
+
+
+def test_report_is_the_mean_over_micro_batches():
+    micro_batches = [batch(i) for i in range(3)]
+    step = step_of(Linear(), accumulative_counts=3)
+    report = dict(zip(*(lambda r: (step.names, r))(step(micro_batches)), strict=True))
+    assert report["mean"] == pytest.approx(sum(float(b.images.mean()) for _, b in micro_batches) / 3)
+    losses = [F.cross_entropy(Linear().layer(b.images.flatten(1)), b.labels).item() for _, b in micro_batches]
+    assert report["loss"] == pytest.approx(sum(losses) / 3)
+    assert not report["loss"].requires_grad
+
+
+def test_global_generator_is_keyed_by_step_and_shard():
+    """What a network draws, dropout say, is a function of the place in the run."""
+
+    def drawn(number: int) -> float:
+        step = step_of(Linear())
+        return float(step([batch(number)])[2])
+
+    first = drawn(0)
+    torch.manual_seed(5)
+    assert drawn(0) == first
+    assert drawn(1) != first
+
+
+def test_bf16_computes_in_it_and_keeps_float32_weights():
+    task = Linear()
+    plain = copy.deepcopy(task)
+    report = step_of(task, amp="bf16")([batch(0)])
+    assert report[1] == 16
+    assert step_of(plain)([batch(0)])[1] == 32
+    for low, full in zip(task.parameters(), plain.parameters(), strict=True):
+        assert low.dtype == torch.float32
+        torch.testing.assert_close(low, full, rtol=0.05, atol=0.01)
+        assert not torch.equal(low, full)
+
+
+def test_fp16_on_a_cpu_is_refused():
+    with pytest.raises(UserError, match="fp16 needs a GPU; on a CPU use --amp bf16"):
+        step_of(Linear(), amp="fp16")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_loss_that_is_no_number_leaves_the_weights_alone(bad, which):
+    task = Linear()
+    before = [p.detach().clone() for p in task.parameters()]
+    micro_batches = [batch(0), batch(1)]
+    micro_batches[which][1].images[0, 0, 0, 0] = bad
+    with pytest.raises(NonFiniteError, match=rf"the loss is nan in epoch 1, step 5, shard {which}; "):
+        step_of(task, accumulative_counts=2)(micro_batches)
+    assert all(torch.equal(a, b) for a, b in zip(before, task.parameters(), strict=True))

@@ -1,0 +1,76 @@
+"""The other end of the fixture ``ranks``: forks processes that join one gloo group and call a function below.
+
+Imports once, then forks for each request, so that a test of three processes does not wait for three imports of torch.
+"""
+
+import json
+import os
+import signal
+import sys
+import traceback
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from openmix.engine.config import load_config
+from openmix.engine.distributed import World
+from openmix.engine.run import test, train
+from openmix.engine.trainer import Stopped, Trainer
+
+
+def train_config(world: World, config: str, overrides: dict, resume: Any = False, stops: dict | None = None) -> Any:
+    """Train; ``stops`` says after which step which rank is sent SIGTERM. Return the metrics and the last step."""
+    after_iter, seen = Trainer._after_iter, []
+
+    def stopping(trainer: Trainer, ends_epoch: bool) -> None:
+        seen.append(trainer.iter)
+        if (stops or {}).get(str(world.rank)) == trainer.iter:
+            os.kill(os.getpid(), signal.SIGTERM)
+        after_iter(trainer, ends_epoch)
+
+    Trainer._after_iter = stopping
+    try:
+        metrics = train(load_config(config, overrides), config, world, resume, quiet=True)
+    except Stopped:
+        metrics = None
+    return {"metrics": metrics, "last_step": seen[-1] if seen else None}
+
+
+def test_checkpoint(world: World, config: str, overrides: dict, checkpoint: str) -> Any:
+    """Evaluate a checkpoint on the validation set."""
+    return test(load_config(config, overrides), checkpoint, world)
+
+
+def serve() -> None:
+    """Answer requests, one JSON object a line, with the exit codes of the processes."""
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what a run prints must not come between the answers
+    for line in sys.stdin:
+        request = json.loads(line)
+        children = [os.fork() or run(rank, **request) for rank in range(request["size"])]
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        print(json.dumps(codes), file=out, flush=True)
+
+
+def run(rank: int, size: int, function: str, folder: str, arguments: dict[str, Any]) -> None:
+    """Be one process of a group: never returns."""
+    code = 1
+    try:
+        store = dist.FileStore(str(Path(folder) / "store"), size)
+        dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=timedelta(seconds=120))
+        result = globals()[function](World(rank, size), **arguments)
+        torch.save(result, Path(folder) / f"{rank}.pt")
+        dist.destroy_process_group()
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    serve()
