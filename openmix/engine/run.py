@@ -48,6 +48,7 @@ def train(
         Stopped: SIGTERM or SIGUSR1 came, and a checkpoint is saved.
     """
     work_dir, warnings = Path(cfg.work_dir), []
+    state = _checkpoint_to_resume(work_dir, resume, warnings)
     logger, console = open_logger(work_dir, world, quiet)
     with (
         contextlib.closing(Reporter(work_dir, cfg.get("vis_backends") or [], world, logger, console)) as reporter,
@@ -55,7 +56,6 @@ def train(
         open_loader(cfg, "val_dataloader", world) as val_loader,
     ):
         assert train_loader is not None
-        state = _checkpoint_to_resume(work_dir, resume, warnings)
         task = initialise(cfg, world.device)
         check_classes(task, train_loader, "train_dataloader")
         if cfg.get("load_from"):

@@ -18,12 +18,14 @@ __all__ = ["MixPoints"]
 class MixPoints:
     """A slot at the output of each named stage of a network; state-dict keys do not change.
 
+    A deep copy of a module that owns both the network and its mix points mixes by its own slots.
+
     Args:
         network: any module.
         stages: names of its sub-modules whose output is one tensor (B, C, h, w).
 
     Raises:
-        ValueError: the network has no such stage.
+        ValueError: the network has no such stage, or one is named twice.
 
     >>> import torch
     >>> from openmix.ops.plans import BlendPlan
@@ -37,29 +39,44 @@ class MixPoints:
 
     def __init__(self, network: nn.Module, stages: Sequence[str]) -> None:
         self.stages = tuple(stages)
-        self._slots: dict[str, Plan | None] = dict.fromkeys(self.stages)
         modules = dict(network.named_modules())
         for stage in self.stages:
             if stage not in modules:
                 known = ", ".join(name for name in modules if name)
                 raise ValueError(f"{type(network).__name__} has no stage {stage!r}; it has: {known}")
-            modules[stage].register_forward_hook(self._hook_of(stage))
-
-    def _hook_of(self, stage: str) -> Any:
-        def hook(module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-            plan = self._slots[stage]
-            return output if plan is None else plan.apply(output)
-
-        return hook
+        self._points = {stage: _MixPoint() for stage in self.stages}
+        if len(self._points) < len(self.stages):
+            raise ValueError(f"a stage is named twice, and would be mixed twice: {list(self.stages)}")
+        for stage, point in self._points.items():
+            modules[stage].register_forward_hook(point)
 
     @contextmanager
     def armed(self, stage: str | None, plan: Plan) -> Iterator[None]:
-        """Mix at ``stage`` by ``plan`` for as long as the context lasts; None arms nothing."""
+        """Mix at ``stage`` by ``plan`` for as long as the context lasts; None arms nothing.
+
+        Raises:
+            ValueError: no mix point was installed there.
+        """
         if stage is None:
             yield
             return
-        self._slots[stage] = plan
+        if stage not in self._points:
+            raise ValueError(f"no mix point at {stage!r}; there are: {', '.join(self.stages)}")
+        self._points[stage].plan = plan
         try:
             yield
         finally:
-            self._slots[stage] = None
+            self._points[stage].plan = None
+
+
+class _MixPoint:
+    """A forward hook that mixes a stage's output while a plan lies in it.
+
+    It is an object, not a closure, so that a copied or pickled network takes its own slots along.
+    """
+
+    def __init__(self) -> None:
+        self.plan: Plan | None = None
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
+        return output if self.plan is None else self.plan.apply(output)

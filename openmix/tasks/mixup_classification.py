@@ -152,6 +152,6 @@ def check_probabilities(mix_prob: Sequence[float] | None, modes: Sequence[str]) 
         return torch.full((len(modes),), 1 / len(modes), dtype=torch.float64, device="cpu")
     if len(mix_prob) != len(modes):
         raise ValueError(f"mix_prob has {len(mix_prob)} values for {len(modes)} modes {list(modes)}")
-    if min(mix_prob) < 0 or abs(sum(mix_prob) - 1) > 1e-6:
+    if not (all(p >= 0 for p in mix_prob) and abs(sum(mix_prob) - 1) <= 1e-6):  # so written, NaN fails as well
         raise ValueError(f"mix_prob must be >= 0 and sum to 1, got {list(mix_prob)}, which sums to {sum(mix_prob):.6g}")
     return torch.tensor(mix_prob, dtype=torch.float64, device="cpu")

@@ -60,7 +60,7 @@ class TestReporter:
         reporter.start(20, 100)
         for _ in range(10):
             reporter.advance()
-        reporter.train(RECORD, 4, 100)
+        reporter.train(RECORD, 4, 100, aloud=True)
         reporter.stop()
         assert "epoch 1/4" in text.getvalue()
         assert "30/100" in text.getvalue()
@@ -72,7 +72,7 @@ class TestReporter:
         reporter = Reporter(tmp_path, [], World(), logger, Console(file=text))
         reporter.start(0, 100)
         reporter.advance()
-        reporter.train(RECORD, 4, 100)
+        reporter.train(RECORD, 4, 100, aloud=True)
         reporter.stop()
         assert text.getvalue().strip() == ""
 
@@ -82,7 +82,7 @@ class TestReporter:
         reporter = Reporter(tmp_path, [{"type": "TensorboardVisBackend"}], world, logger, console)
         reporter.start(0, 10)
         logger.info("hello")
-        reporter.train(RECORD, 1, 10)
+        reporter.train(RECORD, 1, 10, aloud=True)
         reporter.val({**RECORD, "split": "val"}, True)
         reporter.stop()
         assert list(tmp_path.iterdir()) == []
@@ -96,8 +96,17 @@ class TestReporter:
         monkeypatch.setitem(sys.modules, "wandb", None)
         logger, console = open_logger(None, World(), quiet=True)
         reporter = Reporter(tmp_path, [{"type": "WandbVisBackend"}], World(), logger, console)
-        with pytest.raises(UserError, match="vis_backends: WandbVisBackend cannot be used: .*pip install wandb"):
+        with pytest.raises(UserError, match=r"vis_backends: WandbVisBackend cannot be used: .*pip install wandb"):
             reporter.start(0, 10)
+
+    @pytest.mark.parametrize("aloud", [True, False])
+    def test_every_record_is_written_but_not_every_one_printed(self, tmp_path, capsys, aloud):
+        logger, console = open_logger(None, World())
+        reporter = Reporter(tmp_path, [], World(), logger, console)
+        reporter.start(0, 100)
+        reporter.train(RECORD, 4, 100, aloud)
+        assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 1
+        assert ("epoch 1/4, step 30/100: lr 0.1, loss 2, 1,234 images/s, ETA " in capsys.readouterr().out) is aloud
 
 
 def test_metrics_are_spelt_with_their_units():

@@ -135,4 +135,4 @@ class TestOptimizerState:
 
 @pytest.mark.parametrize("name", ["SGD", "AdamW", "Lamb", "Adan"])
 def test_optimizers_of_torch_and_timm_can_be_named(name):
-    assert type(build_optimizer({"type": name, "lr": 0.1}, OneLayer2d())).__name__ == name
+    assert type(build_optimizer({"type": name, "lr": 0.1}, OneLayer())).__name__ == name
