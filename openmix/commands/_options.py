@@ -1,6 +1,7 @@
 """Options that several subcommands share."""
 
 import argparse
+from collections.abc import Sequence
 from typing import Any
 
 from mmengine.config import DictAction
@@ -8,11 +9,28 @@ from mmengine.config import DictAction
 __all__ = ["add_config_options", "overrides"]
 
 
+class Overrides(DictAction):
+    """mmengine's parser of ``KEY=VALUE ...``, which lets the user know where it fails."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Add the values to what is overridden already."""
+        try:
+            super().__call__(parser, namespace, values, option_string)  # type: ignore[arg-type]
+        except (ValueError, AssertionError, IndexError) as error:
+            raise argparse.ArgumentError(self, f"takes KEY=VALUE ..., got {values}") from error
+
+
 def add_config_options(parser: argparse.ArgumentParser) -> None:
-    """Add CONFIG, ``--cfg-options``, ``--seed``, ``--amp`` and ``--launcher``."""
+    """Add CONFIG, ``--cfg-options``, ``--seed`` and ``--launcher``."""
     parser.add_argument("config", help="config file (Python: run only what you trust)")
     parser.add_argument(
-        "--cfg-options", nargs="+", action=DictAction, default={}, metavar="KEY=VALUE",
+        "--cfg-options", nargs="+", action=Overrides, default={}, metavar="KEY=VALUE",
         help="override keys of the config, for example train_cfg.max_epochs=2",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, help="the run's seed (randomness.seed)")

@@ -1,7 +1,6 @@
 """Evaluate a checkpoint: top-1, top-5, negative log-likelihood and calibration error."""
 
 import argparse
-import json
 from pathlib import Path
 
 from openmix.commands._options import add_config_options, overrides
@@ -22,6 +21,7 @@ def main(arguments: argparse.Namespace) -> int:
     from openmix.engine.config import load_config
     from openmix.engine.distributed import join_world, leave_world, main_only
     from openmix.engine.log import spell_metrics
+    from openmix.engine.records import write_json
     from openmix.engine.run import test
     from openmix.errors import UserError
 
@@ -33,9 +33,9 @@ def main(arguments: argparse.Namespace) -> int:
         if arguments.out:
             try:
                 Path(arguments.out).parent.mkdir(parents=True, exist_ok=True)
-                Path(arguments.out).write_text(json.dumps(metrics, indent=2) + "\n")
+                write_json(Path(arguments.out), metrics)
             except OSError as error:
-                raise UserError(f"cannot write {arguments.out}: {error.strerror}") from error
+                raise UserError(f"cannot write {arguments.out}: {error}") from error
 
     try:
         metrics = test(cfg, arguments.checkpoint, world, arguments.split)

@@ -1,6 +1,7 @@
 """Finds in a config what nothing would read, before anything is built: each key is held against a signature."""
 
 import inspect
+import types
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -145,5 +146,7 @@ def _hints(target: Callable[..., Any]) -> dict[str, Any]:
 
 
 def _spell(hint: Any) -> str:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):  # Python 3.10 may spell one of them Optional
+        return " | ".join("None" if arg is type(None) else _spell(arg) for arg in typing.get_args(hint))
     text = hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
     return text.replace("typing.", "").replace("collections.abc.", "")

@@ -1,94 +1,97 @@
-"""Backbones: shapes, names, sizes as published, and a forward pass written out."""
+"""What every backbone promises, over all that there are."""
+
+import inspect
 
 import pytest
 import torch
-from torch.nn import functional as F
-from torchvision.models import resnet18, resnet34, resnet50
+from torch import nn
 
-from openmix.models import ClsHead, ConvNet, GlobalAveragePooling, ResNet_CIFAR
+from openmix.models import backbones
+
+# the arguments of a small one, where the defaults are large
+SMALL = {"ConvNet": {"widths": (4, 8, 8)}}
+
+ALL = backbones.__all__
 
 
-def count(module: torch.nn.Module) -> int:
-    return sum(p.numel() for p in module.parameters())
+def build(name: str, **arguments):
+    return getattr(backbones, name)(**SMALL.get(name, {}), **arguments)
 
 
-@pytest.mark.parametrize(
-    ("net", "shapes"),
-    [
-        (ConvNet(), [(32, 20, 12), (64, 10, 6), (128, 5, 3)]),
-        (ConvNet([3, 5], in_channels=3), [(3, 20, 12), (5, 10, 6)]),
-        (ResNet_CIFAR(18), [(64, 20, 12), (128, 10, 6), (256, 5, 3), (512, 3, 2)]),
-        (ResNet_CIFAR(50), [(256, 20, 12), (512, 10, 6), (1024, 5, 3), (2048, 3, 2)]),
-    ],
-)
-def test_shapes_and_names_of_the_stages(net, shapes):
-    features = net(torch.rand(2, 3, 20, 12))
-    assert [tuple(f.shape) for f in features] == [(2, *shape) for shape in shapes]
-    assert net.out_channels == tuple(shape[0] for shape in shapes)
-    assert len(net.stage_names) == len(shapes)
+def shapes(network: nn.Module, *size: int) -> list[tuple[int, ...]]:
+    with torch.device("meta"):
+        return [tuple(f.shape) for f in network.to("meta")(torch.empty(size))]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_forward_returns_a_tuple_of_maps_that_it_names(name):
+    network = build(name)
+    features = network.to("meta")(torch.empty(2, 3, 32, 32, device="meta"))
+    assert isinstance(features, tuple)
+    assert len(features) == len(network.stage_names) == len(network.out_channels)
+    assert [f.ndim for f in features] == [4] * len(features)
+    assert tuple(f.shape[1] for f in features) == tuple(network.out_channels)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_stage_names_are_modules_whose_output_is_the_map(name):
+    network = build(name).eval()
     outputs = {}
-    for name in net.stage_names:
-        net.get_submodule(name).register_forward_hook(lambda m, i, o, name=name: outputs.update({name: o}))
-    features = net(torch.rand(2, 3, 20, 12))
-    assert all(outputs[name] is feature for name, feature in zip(net.stage_names, features, strict=True))
+    for stage in network.stage_names:
+        network.get_submodule(stage).register_forward_hook(lambda m, a, out, stage=stage: outputs.update({stage: out}))
+    features = network(torch.rand(1, 3, 16, 16))
+    assert list(outputs) == list(network.stage_names), "in this order"
+    assert all(torch.equal(outputs[s], f) for s, f in zip(network.stage_names, features, strict=True))
 
 
-def test_sizes():
-    """11,173,962 is what the 3x3-stem ResNet-18 has in the CIFAR literature, with its head for 10 classes."""
-    assert count(ResNet_CIFAR(18)) == 11_168_832
-    assert count(ResNet_CIFAR(18)) + count(ClsHead(10, 512)) == 11_173_962
-    assert count(ConvNet()) == 287_648  # 0.29 M, as its docstring says
-    for depth, full in ((18, resnet18), (34, resnet34), (50, resnet50)):
-        with torch.device("meta"):
-            stem = 64 * 3 * (7 * 7 - 3 * 3)  # the only parameters in which they differ, but for the classifier
-            reference = full()
-            assert count(ResNet_CIFAR(depth)) == count(reference) - count(reference.fc) - stem
+@pytest.mark.parametrize("name", ALL)
+def test_what_a_hook_changes_the_next_stage_sees(name):
+    """The network runs its stages one after the other, so that mixing at one reaches all later ones."""
+    network = build(name).eval()
+    images = torch.rand(1, 3, 16, 16)
+    plain = network(images)
+    handle = network.get_submodule(network.stage_names[1]).register_forward_hook(lambda m, a, out: out * 2 + 1)
+    changed = network(images)
+    handle.remove()
+    assert torch.equal(changed[0], plain[0])
+    assert torch.equal(changed[1], plain[1] * 2 + 1)
+    assert all(not torch.equal(c, p) for c, p in zip(changed[2:], plain[2:], strict=True))
 
 
-def test_convnet_takes_the_multiplications_of_its_docstring():
-    net, taken = ConvNet(), []
-    for module in net.modules():
-        if isinstance(module, torch.nn.Conv2d):
-            module.register_forward_hook(lambda m, i, o: taken.append(m.weight.numel() * o.shape[2] * o.shape[3]))
-    net(torch.zeros(1, 3, 32, 32))
-    assert len(taken) == 6
-    assert round(sum(taken) / 1e6) == 39
+@pytest.mark.parametrize("name", ALL)
+def test_no_backbone_has_a_classifier(name):
+    network = build(name)
+    assert not any(isinstance(m, nn.Linear) for m in network.modules())
+    assert not {"fc", "head", "classifier"} & {child for child, _ in network.named_children()}
 
 
-@pytest.mark.parametrize("depth", [18, 34, 50])
-@pytest.mark.parametrize("training", [False, True])
-def test_forward_is_torchvisions_without_its_stem(depth, training):
-    """torchvision's own network, its 7x7 convolution exchanged and its max-pool left out, with the same weights."""
-    torch.manual_seed(0)
-    ours = ResNet_CIFAR(depth).train(training)
-    theirs = {18: resnet18, 34: resnet34, 50: resnet50}[depth]().train(training)
-    theirs.conv1 = torch.nn.Conv2d(3, 64, 3, padding=1, bias=False)
-    missing = theirs.load_state_dict(ours.state_dict(), strict=False)
-    assert missing.missing_keys == ["fc.weight", "fc.bias"]
-    assert missing.unexpected_keys == []
-    images = torch.rand(3, 3, 16, 16)
-    x = F.relu(theirs.bn1(theirs.conv1(images)))
-    for layer, feature in zip((theirs.layer1, theirs.layer2, theirs.layer3, theirs.layer4), ours(images), strict=True):
-        x = layer(x)
-        torch.testing.assert_close(feature, x)
+@pytest.mark.parametrize("name", ALL)
+def test_every_weight_serves_the_last_map(name):
+    network = build(name)
+    for p in network.parameters():  # zero-initialised ones let no gradient past
+        nn.init.normal_(p, mean=1.0 if p.ndim == 1 else 0.0)
+    network(torch.rand(2, 3, 16, 16))[-1].square().sum().backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
 
 
-def test_every_block_starts_as_the_identity():
-    """Where nothing changes shape: BatchNorm's last weight is 0."""
-    net = ResNet_CIFAR(18).eval()
-    x = torch.rand(1, 64, 8, 8)
-    torch.testing.assert_close(net.layer1(x), x)
+@pytest.mark.parametrize("name", ALL)
+def test_images_of_one_channel(name):
+    """And the images are not changed by a module that works in place."""
+    images = torch.rand(2, 1, 16, 16)
+    before = images.clone()
+    assert torch.isfinite(build(name, in_channels=1)(images)[-1]).all()
+    assert torch.equal(images, before)
 
 
-def test_channels_of_the_images():
-    assert ResNet_CIFAR(18, in_channels=1)(torch.rand(1, 1, 8, 8))[-1].shape == (1, 512, 1, 1)
-    with pytest.raises(ValueError, match="depth must be one of 18, 34, 50, got 20"):
-        ResNet_CIFAR(20)
+@pytest.mark.parametrize("name", ALL)
+def test_odd_sizes_and_a_single_image(name):
+    network = build(name)
+    for size in [(1, 3, 16, 16), (2, 3, 33, 17), (2, 3, 8, 24)]:
+        assert all(shape[0] == size[0] for shape in shapes(network, *size))
 
 
-def test_pooling_is_the_mean_of_the_last_map():
-    features = (torch.rand(2, 3, 8, 8), torch.rand(2, 5, 4, 6))
-    pooled = GlobalAveragePooling()(features)
-    for b in range(2):
-        for c in range(5):
-            assert pooled[b, c].item() == pytest.approx(sum(features[1][b, c].flatten().tolist()) / 24)
+@pytest.mark.parametrize("name", ALL)
+def test_every_argument_is_documented(name):
+    network = getattr(backbones, name)
+    doc = inspect.getdoc(network)
+    assert all(f"{argument}:" in doc for argument in inspect.signature(network).parameters)

@@ -1,79 +1,72 @@
-"""Plain classification and the protocol that every task keeps."""
+"""The baseline, against its definition."""
 
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from openmix.data import Batch
-from openmix.models import ClsHead, ConvNet, GlobalAveragePooling
-from openmix.tasks import Classification, MixContext, StepContext, Task
+from openmix.models import ClsHead, ConvNet
+from openmix.tasks import Classification
 
 
 @pytest.fixture
-def task() -> Classification:
+def task():
     torch.manual_seed(0)
-    return Classification(ConvNet([4, 6]), ClsHead(5, 6, label_smoothing=0.1))
+    head = ClsHead(num_classes=5, in_channels=8)
+    nn.init.normal_(head.fc.weight)
+    return Classification(ConvNet((4, 8)), head)
 
 
-def test_loss_and_accuracy(task):
-    images, labels = torch.rand(8, 3, 10, 12), torch.arange(8) % 5
-    outputs = task(Batch((images,), labels, torch.arange(8)), StepContext(0, 0, 0, 0, 0.0))
-    logits = task.head.fc(task.backbone(images)[-1].mean((2, 3)))
-    torch.testing.assert_close(outputs["loss"], F.cross_entropy(logits, labels, label_smoothing=0.1))
-    hits = sum(int(row.argmax()) == int(y) for row, y in zip(logits, labels, strict=True))
-    assert outputs["top1"].item() == pytest.approx(100 * hits / 8)
-    assert not outputs["top1"].requires_grad
+def logits_by_hand(task, images):
+    features = task.backbone.stage2(task.backbone.stage1(images))
+    batch, channels = features.shape[:2]
+    pooled = features.reshape(batch, channels, -1).sum(2) / features[0, 0].numel()
+    return pooled @ task.head.fc.weight.T + task.head.fc.bias
 
 
-def test_neck_of_ones_own():
+def test_loss_and_accuracy(task, make_batch, at):
+    batch = make_batch(16)
+    logits = logits_by_hand(task, batch.images)
+    report = task(batch, at())
+    assert set(report) == {"loss", "top1"}
+    log_p = logits - logits.exp().sum(1, keepdim=True).log()
+    by_hand = -sum(log_p[i, label] for i, label in enumerate(batch.labels.tolist())) / 16
+    torch.testing.assert_close(report["loss"], by_hand)
+    hits = [row.index(max(row)) == label for row, label in zip(logits.tolist(), batch.labels.tolist(), strict=True)]
+    assert report["top1"].item() == pytest.approx(100 * sum(hits) / 16)
+    assert 0 < sum(hits) < 16, "the test could not tell"
+    assert not report["top1"].requires_grad
+
+
+def test_all_right_is_a_hundred(make_batch, at, raw):
+    task = Classification(raw, ClsHead(num_classes=3, in_channels=3))
+    nn.init.eye_(task.head.fc.weight)
+    batch = make_batch(3, classes=3)
+    images = F.one_hot(batch.labels, 3).float()[:, :, None, None].expand(3, 3, 4, 4)
+    assert task(batch.with_views(images), at())["top1"] == 100
+
+
+def test_predict_is_what_the_loss_is_computed_on(task, make_batch):
+    batch = make_batch()
+    torch.testing.assert_close(task.predict(batch.images), logits_by_hand(task, batch.images))
+
+
+def test_another_neck(make_batch, at):
     class Largest(nn.Module):
-        def forward(self, features: tuple[torch.Tensor, ...]) -> torch.Tensor:
-            return features[-1].amax((2, 3))
+        def forward(self, features):
+            return features[0].amax((2, 3))
 
-    backbone = ConvNet([4])
-    images = torch.rand(2, 3, 8, 8)
-    task = Classification(backbone, ClsHead(5, 4), neck=Largest()).eval()
-    torch.testing.assert_close(task.predict(images), task.head.fc(backbone(images)[-1].flatten(2).max(2).values))
-    assert isinstance(Classification(backbone, ClsHead(5, 4)).neck, GlobalAveragePooling)
+    task = Classification(ConvNet((4, 8)), ClsHead(num_classes=5, in_channels=4), neck=Largest())
+    images = make_batch().images
+    expected = task.head(task.backbone.stage1(images).amax((2, 3)))
+    torch.testing.assert_close(task.predict(images), expected)
 
 
-def test_protocol(task):
+def test_what_is_trained(task):
+    task.backbone.stage1.requires_grad_(False)
+    (group,) = task.parameter_groups()
+    trained = {id(p) for p in group["params"]}
+    frozen = {id(p) for p in task.backbone.stage1.parameters()}
+    assert trained == {id(p) for p in task.parameters()} - frozen
     assert task.num_classes == 5
-    (group,) = task.parameter_groups()
-    assert [id(p) for p in group["params"]] == [id(p) for p in task.parameters()]
-    task.backbone.requires_grad_(False)
-    (group,) = task.parameter_groups()
-    assert [id(p) for p in group["params"]] == [id(p) for p in task.head.parameters()]
-    assert task.after_step(StepContext(0, 0, 0, 0, 0.0)) is None
-    with pytest.raises(NotImplementedError):
-        Task().predict(torch.zeros(1))
-
-
-def test_draws_are_a_function_of_seed_step_shard_and_stream():
-    """Not of the epoch, which the step determines, nor of the progress, which a longer run changes."""
-
-    def draw(stream: str = "mix", **place: float) -> float:
-        place = {"seed": 0, "epoch": 0, "step": 0, "shard": 0, "progress": 0.0, **place}
-        return float(torch.rand((), generator=StepContext(**place).generator(stream)))
-
-    first = draw()
-    assert draw(epoch=3, progress=0.5) == first
-    others = [draw(step=1), draw(shard=1), draw(seed=1), draw("other")]
-    assert len({first, *others}) == 5
-    seeds = {StepContext(0, 0, step, shard, 0.0).model_seed() for step in range(3) for shard in range(3)}
-    assert len(seeds) == 9
-
-
-def test_needs_are_computed_once_and_only_when_asked_for():
-    calls = []
-
-    def provider() -> torch.Tensor:
-        calls.append("features")
-        return torch.ones(2)
-
-    context = MixContext({"features": provider, "saliency": lambda: pytest.fail("nobody asked")})
-    assert context.serve(()) == {}
-    assert calls == []
-    assert context.serve(["features"])["features"] is context.serve(("features",))["features"]
-    assert calls == ["features"]
+    assert task.after_step(None) is None

@@ -1,360 +1,258 @@
-"""The mixing task: what it draws, what it computes, what it refuses."""
-
-from collections import Counter
-from typing import Any
+"""The mixing task against its definition: which method is drawn, what it is given, what the loss is."""
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from scipy.stats import chisquare
+from torch import nn
 
-from openmix.data import Batch
-from openmix.mixers import catalog
-from openmix.mixers.mixup import plan_mixup
-from openmix.models import ClsHead, ClsMixupHead, ConvNet
-from openmix.ops.random import sample_integers
-from openmix.ops.target import MixTarget
-from openmix.tasks import Classification, MixUpClassification, StepContext
+import openmix
+from openmix.tasks import MixUpClassification
 
-CLASSES, WIDTHS = 5, [4, 6, 8]
+LAYERLESS = ["vanilla", "mixup", "cutmix", "resizemix"]
 
 
-def context(step: int = 0, shard: int = 0, seed: int = 0) -> StepContext:
-    return StepContext(seed, 0, step, shard, 0.0)
-
-
-def batch(size: int = 6, seed: int = 1) -> Batch:
-    generator = torch.Generator().manual_seed(seed)
-    images = torch.rand(size, 3, 16, 16, generator=generator)
-    return Batch((images,), torch.randint(CLASSES, (size,), generator=generator), torch.arange(size))
-
-
-def task(**options: Any) -> MixUpClassification:
-    torch.manual_seed(0)
-    head = options.pop("head", None) or ClsMixupHead(CLASSES, WIDTHS[-1], options.pop("label_smoothing", 0.0))
-    return MixUpClassification(ConvNet(WIDTHS), head, **options)
-
-
-def soft_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """The definition, label by label: the mean over images of the weighted sum of negative log-probabilities."""
-    log_p = logits.double().log_softmax(1)
-    losses = [
-        -sum(float(w) * log_p[b, int(y)] for y, w in zip(labels[b], weights[b], strict=True))
+def naive_loss(logits, labels, weights):
+    """Cross entropy with soft labels, term by term."""
+    log_p = logits - logits.exp().sum(1, keepdim=True).log()
+    terms = [
+        -sum(w * log_p[b, c] for c, w in zip(labels[b].tolist(), weights[b].tolist(), strict=True))
         for b in range(len(logits))
     ]
-    return torch.stack(losses).mean()
+    return torch.stack(terms).mean()
 
 
-class Spied:
-    """A task that writes down which mixers it draws and how often its network runs."""
-
-    def __init__(self, spied: MixUpClassification) -> None:
-        self.modes: list[str] = []
-        self.mixed: list[Any] = []
-        self.forwards = 0
-        draw = spied._draw_mixer
-
-        def drawing(generator: torch.Generator) -> Any:
-            mixer = draw(generator)
-            self.modes.append(mixer.name)
-            return mixer
-
-        spied._draw_mixer = drawing  # type: ignore[method-assign]
-        spied.backbone.register_forward_hook(lambda *_: setattr(self, "forwards", self.forwards + 1))
+def step_by_hand(task, batch, mixer, generator):
+    mixed = mixer(batch.images, batch.labels, generator=generator)
+    return naive_loss(task.predict(mixed.images), *mixed.target)
 
 
-@pytest.mark.parametrize("mode", ["mixup", "cutmix", "resizemix", "vanilla"])
-@pytest.mark.parametrize("per_sample", [False, True])
-def test_loss_is_soft_label_cross_entropy_on_the_mixed_batch(mode, per_sample):
-    """With the draws of the same generator, mixed by the library's own function."""
-    takes = "per_sample" in catalog.get_method(mode).hyper
-    mix_args = {mode: {"per_sample": per_sample}} if takes else {}
-    net = task(mix_mode=mode, mix_args=mix_args)
-    mixer, data = catalog.build_mixer(mode, **mix_args.get(mode, {})), batch()
-    mixed = mixer(data.images, data.labels, generator=context(step=3).generator("mix"))
-    outputs = net(data, context(step=3))
-    logits = net.predict(mixed.images)
-    expected = soft_cross_entropy(logits, mixed.target.labels, mixed.target.weights)
-    assert outputs["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
-    dominant = [int(y[w.argmax()]) for y, w in zip(*mixed.target, strict=True)]
-    hits = sum(int(p) == y for p, y in zip(logits.argmax(1), dominant, strict=True))
-    assert outputs["top1_dominant"].item() == pytest.approx(100 * hits / len(dominant))
+@pytest.mark.parametrize("name", LAYERLESS)
+def test_loss_of_one_mode(name, make_task, make_batch, at):
+    task, batch = make_task(mix_mode=name, alpha=0.7), make_batch()
+    hyper = {} if name == "vanilla" else {"alpha": 0.7}
+    for step in range(3):
+        mixer, generator = openmix.build_mixer(name, **hyper), at(step).generator("mix")
+        expected = step_by_hand(task, batch, mixer, generator)
+        torch.testing.assert_close(task(batch, at(step))["loss"], expected)
 
 
-def test_label_smoothing_spreads_the_target_once():
-    data = batch()
-    net = task(mix_mode="mixup", label_smoothing=0.2)
-    mixed = catalog.build_mixer("mixup")(data.images, data.labels, generator=context().generator("mix"))
-    soft = mixed.target.soft(CLASSES) * 0.8 + 0.2 / CLASSES
-    assert net(data, context())["loss"].item() == pytest.approx(F.cross_entropy(net.predict(mixed.images), soft).item())
+def test_loss_of_per_image_lambdas(make_task, make_batch, at):
+    """Where averaging the loss before weighing it would differ."""
+    task = make_task(mix_mode="mixup", mix_args={"mixup": {"per_sample": True}})
+    batch = make_batch()
+    mixer = openmix.build_mixer("mixup", per_sample=True)
+    expected = step_by_hand(task, batch, mixer, at().generator("mix"))
+    torch.testing.assert_close(task(batch, at())["loss"], expected)
 
 
-def test_same_place_in_the_run_same_loss_and_another_place_another():
-    """Whatever the process has drawn in between."""
-    net, data = task(mix_mode=["mixup", "cutmix"], mix_repeat=2).eval(), batch()
-    first = net(data, context(step=5))["loss"]
-    torch.rand(10)
-    assert torch.equal(net(data, context(step=5))["loss"], first)
-    for other in (context(step=6), context(step=5, shard=1), context(step=5, seed=1)):
-        assert not torch.equal(net(data, other)["loss"], first)
+def test_loss_of_a_list(make_task, make_batch, at, spy):
+    """Whatever is drawn gets its own alpha and the generator as it stands after the choice."""
+    task, batch = make_task(mix_mode=LAYERLESS, alpha=[9.0, 0.2, 3.0, 9.0]), make_batch()
+    mixers = {
+        "vanilla": openmix.Vanilla(),
+        "mixup": openmix.MixUp(alpha=0.2),
+        "cutmix": openmix.CutMix(alpha=3.0),
+        "resizemix": openmix.ResizeMix(),
+    }
+    calls = spy(task)
+    for step in range(12):
+        loss = task(batch, at(step))["loss"]
+        call = calls[-1]
+        assert len(calls) == step + 1
+        torch.testing.assert_close(loss, step_by_hand(task, batch, mixers[call.name], call.generator()))
+    assert {call.name for call in calls} == set(LAYERLESS)
 
 
-class TestModes:
-    @pytest.mark.parametrize(("mix_prob", "shares"), [(None, [1 / 3] * 3), ([0.6, 0.1, 0.3], [0.6, 0.1, 0.3])])
-    def test_are_drawn_as_often_as_they_should_be(self, mix_prob, shares):
-        """Within 5 standard deviations of a binomial, over 3,000 places of a run."""
-        modes = ["mixup", "vanilla", "cutmix"]
-        net = task(mix_mode=modes, mix_prob=mix_prob)
-        n = 3000
-        drawn = Counter(net._draw_mixer(context(step=s).generator("mix")).name for s in range(n))
-        for mode, share in zip(modes, shares, strict=True):
-            assert abs(drawn[mode] - n * share) < 5 * (n * share * (1 - share)) ** 0.5
-
-    def test_probability_0_and_1(self):
-        net = task(mix_mode=["mixup", "cutmix"], mix_prob=[0, 1])
-        assert {net._draw_mixer(context(step=s).generator("mix")).name for s in range(50)} == {"cutmix"}
-
-    def test_one_mode_draws_nothing_for_the_choice(self):
-        """So that a list of one is that one."""
-        data = batch()
-        assert torch.equal(
-            task(mix_mode="cutmix")(data, context())["loss"], task(mix_mode=["cutmix"])(data, context())["loss"]
-        )
-
-    def test_alpha_for_each_and_mix_args_before_alpha(self):
-        modes = ["mixup", "cutmix", "resizemix", "vanilla"]
-        net = task(mix_mode=modes, alpha=[0.1, 0.2, 0.3, 0.4], mix_args={"cutmix": {"alpha": 7.0}})
-        assert [m.hyper.get("alpha") for m in net.mixers] == [0.1, 7.0, None, None]
-        net = task(mix_mode=modes, alpha=0.5, mix_args={"resizemix": {"scope": [0.2, 0.5]}})
-        assert [m.hyper.get("alpha") for m in net.mixers] == [0.5, 0.5, None, None]
-        assert tuple(net.mixers[2].hyper["scope"]) == (0.2, 0.5)
-
-    def test_presets_can_be_named(self):
-        net = task(mix_mode="resizemix", mix_args={"resizemix": {"preset": "openmixup"}})
-        assert net.mixers[0].hyper == catalog.build_mixer("resizemix", preset="openmixup").hyper
-
-    def test_vanilla_in_a_list_is_plain_cross_entropy(self):
-        net, data = task(mix_mode=["vanilla", "mixup"], mix_prob=[1.0, 0.0]), batch()
-        expected = F.cross_entropy(net.predict(data.images), data.labels)
-        assert torch.allclose(net(data, context())["loss"], expected)
-        torch.manual_seed(0)
-        plain = Classification(ConvNet(WIDTHS), ClsHead(CLASSES, WIDTHS[-1]))
-        assert torch.allclose(plain(data, context())["loss"], expected)
+def test_vanilla_is_the_plain_loss(make_task, make_batch, at):
+    task, batch = make_task(mix_mode="vanilla"), make_batch()
+    report = task(batch, at())
+    logits = task.predict(batch.images)
+    torch.testing.assert_close(report["loss"], nn.functional.cross_entropy(logits, batch.labels))
+    hits = (logits.argmax(1) == batch.labels).float().mean()
+    torch.testing.assert_close(report["top1_dominant"], 100 * hits)
 
 
-class TestRepeat:
-    def test_mean_of_the_losses_of_so_many_forwards(self):
-        """Each repetition goes on in the same stream of draws."""
-        data = batch()
-        net = task(mix_mode=["mixup", "cutmix"], mix_repeat=3)
-        spy = Spied(net)
-        outputs = net(data, context(step=2))
-        assert spy.forwards == 3
-        assert len(spy.modes) == 3
-        generator, losses = context(step=2).generator("mix"), []
-        for mode in spy.modes:
-            torch.multinomial(net.mix_prob, 1, generator=generator)  # the choice
-            mixed = catalog.build_mixer(mode)(data.images, data.labels, generator=generator)
-            losses.append(soft_cross_entropy(net.predict(mixed.images), mixed.target.labels, mixed.target.weights))
-        assert outputs["loss"].item() == pytest.approx(sum(losses).item() / 3, rel=1e-5)
-
-    def test_once_is_one_forward(self):
-        net = task()
-        spy = Spied(net)
-        net(batch(), context())
-        assert spy.forwards == 1
+@pytest.mark.parametrize(
+    ("modes", "given", "expected"),
+    [
+        (["mixup", "cutmix"], [0.4, 0.6], [0.4, 0.6]),
+        (["vanilla", "mixup", "resizemix"], [0.1, 0.2, 0.7], [0.1, 0.2, 0.7]),
+        (["mixup", "cutmix", "vanilla"], None, [1 / 3] * 3),
+        (["mixup", "cutmix", "vanilla"], [0.5, 0.0, 0.5], [0.5, 0.0, 0.5]),
+    ],
+)
+def test_how_often_each_mode_is_drawn(modes, given, expected, make_task, make_batch, at, spy, raw):
+    task, batch = make_task(raw, mix_mode=modes, mix_prob=given), make_batch(2, side=2)
+    calls = spy(task)
+    with torch.no_grad():
+        for step in range(1500):
+            task(batch, at(step, shard=step % 2))
+    counts = {m: sum(call.name == m for call in calls) for m in modes}
+    assert all(counts[m] == 0 for m, p in zip(modes, expected, strict=True) if p == 0)
+    possible = [(counts[m], 1500 * p) for m, p in zip(modes, expected, strict=True) if p > 0]
+    assert chisquare(*zip(*possible, strict=True)).pvalue > 0.01
 
 
-def test_gradients_flow_to_every_parameter():
-    for mode in ("mixup", "cutmix", "resizemix", "vanilla", "manifoldmix"):
-        net = task(mix_mode=mode)
-        net(batch(), context())["loss"].backward()
-        gradients = {name: p.grad for name, p in net.named_parameters()}
-        assert all(g is not None and g.isfinite().all() and g.any() for g in gradients.values()), mode
+def test_one_draw_serves_the_whole_batch_and_the_next_is_independent(make_task, make_batch, at, spy, raw):
+    """Pairs of neighbouring steps, and of neighbouring shards, fall evenly into the four cells."""
+    task, batch = make_task(raw, mix_mode=["vanilla", "mixup"]), make_batch(2, side=2)
+    calls = spy(task)
+    with torch.no_grad():
+        for step in range(400):
+            for shard in (0, 1):
+                task(batch, at(step, shard))
+    names = [call.name for call in calls]
+    by_shard = list(zip(names[::2], names[1::2], strict=True))
+    by_step = list(zip(names[0::4], names[2::4], strict=True))
+    for pairs in (by_shard, by_step):
+        cells = [pairs.count((a, b)) for a in ("vanilla", "mixup") for b in ("vanilla", "mixup")]
+        assert chisquare(cells).pvalue > 0.01
 
 
-def test_batch_is_not_changed():
-    data = batch()
-    before = data.images.clone(), data.labels.clone()
-    for mode in ("mixup", "cutmix", "resizemix", "manifoldmix"):
-        task(mix_mode=mode)(data, context())
-    assert torch.equal(data.images, before[0])
-    assert torch.equal(data.labels, before[1])
+def hyper_of(task: MixUpClassification) -> list[dict]:
+    return [mixer.hyper for mixer in task.mixers]
 
 
-class TestManifoldMix:
-    @pytest.mark.parametrize("layer", [0, 1, 2, 3])
-    def test_equals_the_computation_by_hand(self, layer):
-        net, data = task(mix_mode="manifoldmix", alpha=1.0, mix_args={"manifoldmix": {"layers": [layer]}}), batch()
-        generator = context(step=7).generator("mix")
-        assert int(sample_integers(1, (), generator)) == 0  # the layer, of one
-        plan = plan_mixup(len(data), generator=generator, alpha=1.0)
-        partner, lam = plan.partner, float(plan.lam.flatten()[0])
-        assert 0 < lam < 1
-        x = data.images
-        for number, name in enumerate(["input", *net.backbone.stage_names]):
-            x = x if name == "input" else net.backbone.get_submodule(name)(x)
-            if number == layer:
-                x = lam * x + (1 - lam) * x[partner]
-        logits = net.head(x.mean((2, 3)))
-        expected = lam * F.cross_entropy(logits, data.labels) + (1 - lam) * F.cross_entropy(
-            logits, data.labels[partner]
-        )
-        assert net(data, context(step=7))["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
-
-    def test_layers_are_drawn_evenly_and_nothing_stays_armed(self):
-        net, data = task(mix_mode="manifoldmix"), batch()
-        drawn = Counter()
-        plain = net.eval().predict(data.images)
-        for step in range(300):
-            mix = net.mixers[0].function(
-                data.labels, generator=context(step).generator("mix"), stages=net.mix_points.stages
-            )
-            drawn[mix.stage] += 1
-        assert set(drawn) == {None, "stage1", "stage2"}
-        assert min(drawn.values()) > 60
-        for step in range(5):
-            net(data, context(step))
-            assert torch.equal(net.predict(data.images), plain)
-
-    def test_nothing_stays_armed_after_an_error(self):
-        net, data = task(mix_mode="manifoldmix", mix_args={"manifoldmix": {"layers": [1]}}), batch()
-        plain = net.eval().predict(data.images)
-        with pytest.raises(RuntimeError):
-            net(data.with_views(data.images[:, :1]), context())
-        assert torch.equal(net.predict(data.images), plain)
-
-    def test_state_dict_has_the_keys_of_a_plain_classifier(self):
-        plain = Classification(ConvNet(WIDTHS), ClsHead(CLASSES, WIDTHS[-1]))
-        assert list(task(mix_mode=["manifoldmix", "mixup"]).state_dict()) == list(plain.state_dict())
-
-    def test_two_processes_equal_one_that_accumulates(self, lab, ranks, tmp_path):
-        """DistributedDataParallel runs the hooks too."""
-        model = {"mix_mode": "manifoldmix", "backbone": {"type": "ConvNet", "widths": [4, 8], "in_channels": 1}}
-        path = lab.write(tmp_path, model=model, train_cfg={"max_epochs": 1}, train_dataloader={"batch_size": 4})
-        ranks(2, "train_config", config=path, overrides={"work_dir": str(tmp_path / "two")})
-        lab.train(path, tmp_path / "one", optim_wrapper__accumulative_counts=2)
-        lab.train(path, tmp_path / "unmixed", optim_wrapper__accumulative_counts=2, model__mix_mode="vanilla")
-        two, one, unmixed = (
-            {k: v for k, v in lab.state(tmp_path / run)["model"].items() if "running" not in k and "tracked" not in k}
-            for run in ("two", "one", "unmixed")
-        )
-        assert lab.differences(two, one) == []
-        assert lab.differences(two, unmixed) != []
-
-    def test_compiled_backbone_mixes_alike(self):
-        """The hooks were there when it was compiled; each stage has a graph, and draws do not make new ones."""
-        from torch._dynamo.utils import counters
-
-        net, compiled, data = task(mix_mode="manifoldmix"), task(mix_mode="manifoldmix"), batch()
-        torch._dynamo.reset()
-        counters.clear()
-        compiled.backbone.compile(backend="eager")
-        graphs = []
-        for step in range(24):
-            ours, theirs = net(data, context(step)), compiled(data, context(step))
-            torch.testing.assert_close(ours["loss"], theirs["loss"])
-            graphs.append(counters["stats"]["unique_graphs"])
-        assert 0 < graphs[-1] == graphs[-12]
-        torch._dynamo.reset()
-
-    @pytest.mark.parametrize(
-        ("options", "message"),
-        [
-            ({"layers": [4]}, r"layers must be numbers from 0 \(input\) to 3"),
-            ({"layers": []}, "layers must be"),
-            ({"alpha": 0.0}, "alpha"),
-        ],
-    )
-    def test_wrong_options(self, options, message):
-        with pytest.raises(ValueError, match=message):
-            task(mix_mode="manifoldmix", mix_args={"manifoldmix": options})
-
-    def test_backbone_without_stages(self):
-        plain = nn.Sequential(nn.Conv2d(3, 4, 3))
-        with pytest.raises(ValueError, match="manifoldmix mixes between stages, but Sequential names none"):
-            MixUpClassification(plain, ClsMixupHead(CLASSES, 4), mix_mode="manifoldmix")
+def test_alpha_by_mode(make_task):
+    task = make_task(mix_mode=["mixup", "vanilla", "cutmix", "resizemix"], alpha=[0.1, 5.0, 1, 0.3])
+    assert [m.name for m in task.mixers] == ["mixup", "vanilla", "cutmix", "resizemix"]
+    assert hyper_of(task) == [{"alpha": 0.1}, {}, {"alpha": 1}, {"alpha": 0.3}]
 
 
-class TestLabelMethods:
-    """A method that redraws the labels after the forward pass, from the network's features."""
-
-    @pytest.fixture
-    def method(self):
-        """Enter a label method in the catalogue for a test only."""
-        entered = []
-
-        def enter(function: Any, **options: Any) -> None:
-            catalog.mixer(function.__name__.title(), kind="label", base="cutmix", **options)(function)
-            entered.append(function.__name__)
-
-        catalog.list_mixers()
-        before = dict(catalog._METHODS)
-        yield enter
-        for name in entered:
-            catalog._METHODS.pop(name)
-        assert before == catalog._METHODS
-
-    def test_labels_follow_the_features_of_the_mixed_images(self, method):
-        seen = []
-
-        def byfeatures(mixed: Any, *, features: Tensor, strength: float = 1.0) -> MixTarget:
-            seen.append(features)
-            own = (strength * features.mean((1, 2, 3))).sigmoid()[:, None]
-            return MixTarget(mixed.target.labels, torch.cat([own, 1 - own], dim=1))
-
-        method(byfeatures, needs=("features",))
-        net = task(mix_mode="byfeatures", alpha=0.3, mix_args={"byfeatures": {"strength": 2.0}})
-        data = batch()
-        outputs = net(data, context())
-        mixed = catalog.build_mixer("cutmix", alpha=0.3)(data.images, data.labels, generator=context().generator("mix"))
-        features = net.backbone(mixed.images)[-1]
-        torch.testing.assert_close(seen[0], features)
-        assert not seen[0].requires_grad
-        own = (2.0 * features.mean((1, 2, 3))).sigmoid().detach()
-        weights = torch.stack([own, 1 - own], dim=1)
-        expected = soft_cross_entropy(net.predict(mixed.images), mixed.target.labels, weights)
-        assert outputs["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
-
-    def test_network_runs_once(self, method):
-        def halves(mixed: Any, *, features: Tensor) -> MixTarget:
-            return MixTarget(mixed.target.labels, torch.full_like(mixed.target.weights, 0.5))
-
-        method(halves, needs=("features",))
-        net = task(mix_mode=["halves", "cutmix"], mix_prob=[1, 0])
-        spy = Spied(net)
-        net(batch(), context())
-        assert spy.forwards == 1
-
-    def test_a_need_that_cannot_be_served_is_found_when_built(self, method):
-        def byattention(mixed: Any, *, attention: Tensor) -> MixTarget:
-            raise AssertionError("never called")
-
-        method(byattention, needs=("attention",))
-        with pytest.raises(
-            ValueError,
-            match="byattention needs attention, which this task cannot compute on ConvNet; it serves: features",
-        ):  # noqa: E501
-            task(mix_mode=["mixup", "byattention"])
-
-    def test_catalogue_is_as_it_was(self):
-        assert not {"byfeatures", "halves", "byattention"} & set(catalog.list_mixers())
-
-    def test_learned_methods_have_a_task_of_their_own(self, method):
-        def learnt() -> None: ...
-
-        catalog.mixer("Learnt", kind="learned")(learnt)
-        try:
-            with pytest.raises(ValueError, match="learnt owns parameters and is trained by its own task"):
-                task(mix_mode="learnt")
-        finally:
-            catalog._METHODS.pop("learnt")
+def test_one_alpha_for_all(make_task):
+    task = make_task(mix_mode=("mixup", "vanilla", "cutmix"), alpha=0.25)
+    assert hyper_of(task) == [{"alpha": 0.25}, {}, {"alpha": 0.25}]
 
 
-def test_either_head_will_do():
-    data = batch()
-    losses = []
-    for head in (ClsHead, ClsMixupHead):
-        torch.manual_seed(0)
-        losses.append(MixUpClassification(ConvNet(WIDTHS), head(CLASSES, WIDTHS[-1]))(data, context())["loss"])
-    assert torch.equal(*losses)
+def test_own_hyper_parameters_win(make_task):
+    own = {"cutmix": {"alpha": 0.4, "per_sample": True}, "mixup": {"per_sample": True}}
+    task = make_task(mix_mode=["mixup", "cutmix"], alpha=[0.1, 1], mix_args=own)
+    assert hyper_of(task) == [{"alpha": 0.1, "per_sample": True}, {"alpha": 0.4, "per_sample": True}]
+    assert own == {"cutmix": {"alpha": 0.4, "per_sample": True}, "mixup": {"per_sample": True}}
+
+
+def test_entries_for_other_modes_are_not_used(make_task):
+    task = make_task(mix_mode="mixup", mix_args={"cutmix": {"per_sample": True}, "resizemix": {"scope": (0.2, 0.3)}})
+    assert [m.name for m in task.mixers] == ["mixup"]
+
+
+def test_a_preset(make_task):
+    task = make_task(mix_mode="resizemix", mix_args={"resizemix": {"preset": "openmixup"}})
+    assert task.mixers[0].hyper["placement"] == "clip"
+
+
+@pytest.mark.parametrize("repeat", [2, 3])
+def test_repeats_are_averaged(repeat, make_task, make_batch, at, spy):
+    task, batch = make_task(mix_mode=["mixup", "cutmix"], mix_repeat=repeat), make_batch()
+    calls, forwards = spy(task), []
+    task.backbone.register_forward_hook(lambda *_: forwards.append(1))
+    loss = task(batch, at(4))["loss"]
+    assert len(calls) == len(forwards) == repeat
+    assert len({tuple(call.state.tolist()) for call in calls}) == repeat, "each repeat draws anew"
+    mixers = {"mixup": openmix.MixUp(), "cutmix": openmix.CutMix()}
+    losses = [step_by_hand(task, batch, mixers[call.name], call.generator()) for call in calls]
+    torch.testing.assert_close(loss, torch.stack(losses).mean())
+    assert max(losses) - min(losses) > 1e-3, "the test could not tell a mean from a single loss"
+
+
+def test_repeated_accuracy_is_averaged(make_task, make_batch, at):
+    batch = make_batch(12)
+    single, double = make_task(mix_mode="cutmix"), make_task(mix_mode="cutmix", mix_repeat=2)
+    differ = 0
+    for step in range(5):
+        first = single(batch, at(step))["top1_dominant"]
+        generator = at(step).generator("mix")
+        double.mixers[0](batch.images, batch.labels, generator=generator)  # the first of its two draws
+        mixed = double.mixers[0](batch.images, batch.labels, generator=generator)
+        hits = double.predict(mixed.images).argmax(1) == mixed.target.dominant()
+        second = 100 * hits.float().mean()
+        torch.testing.assert_close(double(batch, at(step))["top1_dominant"], (first + second) / 2)
+        differ += bool(first != second)
+    assert differ, "the test could not tell"
+
+
+def test_a_step_is_a_function_of_its_place(make_task, make_batch, at):
+    task, batch = make_task(mix_mode=["mixup", "cutmix"]), make_batch()
+    loss = task(batch, at(5, shard=1, seed=2))["loss"]
+    task(batch, at(6))
+    torch.manual_seed(99)
+    assert torch.equal(task(batch, at(5, shard=1, seed=2))["loss"], loss)
+    others = [at(6, shard=1, seed=2), at(5, shard=2, seed=2), at(5, shard=1, seed=3), at(1, shard=5, seed=2)]
+    for other in others:
+        assert not torch.equal(task(batch, other)["loss"], loss)
+
+
+def test_torchs_own_generator_is_left_alone(make_task, make_batch, at):
+    task = make_task(mix_mode=["mixup", "manifoldmix", "cutmix"], mix_repeat=4)
+    before = torch.get_rng_state()
+    task(make_batch(), at())
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("mode", [*LAYERLESS, "manifoldmix"])
+def test_the_batch_is_not_modified(mode, make_task, make_batch, at):
+    task, batch = make_task(mix_mode=mode), make_batch()
+    images, labels = batch.images.clone(), batch.labels.clone()
+    for step in range(4):
+        task(batch, at(step))["loss"].backward()
+    assert torch.equal(batch.images, images) and torch.equal(batch.labels, labels)
+
+
+def naive_hits(predicted, target) -> tuple[int, int]:
+    """How many predictions are the label of the largest share, and how many the image's own."""
+    hits, own = 0, 0
+    for row, labels in enumerate(target.labels.tolist()):
+        weights = target.weights[row].tolist()
+        dominant = labels[0] if weights[0] >= weights[1] else labels[1]
+        hits += predicted[row] == dominant
+        own += predicted[row] == labels[0]
+    return hits, own
+
+
+@pytest.mark.parametrize("mode", ["mixup", "cutmix"])
+def test_accuracy_on_the_dominant_label(mode, make_task, make_batch, at):
+    task, batch = make_task(mix_mode=mode, mix_args={mode: {"per_sample": True}}), make_batch(32)
+    counts = []
+    for step in range(5):
+        mixed = task.mixers[0](batch.images, batch.labels, generator=at(step).generator("mix"))
+        counts.append(naive_hits(task.predict(mixed.images).argmax(1).tolist(), mixed.target))
+        report = task(batch, at(step))
+        assert report["top1_dominant"].item() == pytest.approx(100 * counts[-1][0] / 32)
+        assert not report["top1_dominant"].requires_grad
+    assert any(hits != own for hits, own in counts), "the test could not tell"
+
+
+def test_the_report(make_task, make_batch, at):
+    report = make_task(mix_mode=["mixup", "manifoldmix"])(make_batch(), at())
+    assert list(report) == ["loss", "top1_dominant"]
+    assert all(value.shape == () for value in report.values())
+
+
+def test_gradients_reach_every_weight(make_task, make_batch, at):
+    task = make_task(mix_mode=["cutmix", "vanilla"], mix_repeat=2)
+    task(make_batch(), at())["loss"].backward()
+    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in task.parameters())
+
+
+def test_label_smoothing_is_the_losss(make_task, make_batch, at):
+    """It changes the loss, not the target: with smoothing s it is (1 - s) of the mixed and s of the uniform loss."""
+    task, batch = make_task(mix_mode="mixup"), make_batch()
+    plain = task(batch, at())["loss"]
+    mixed = task.mixers[0](batch.images, batch.labels, generator=at().generator("mix"))
+    log_p = task.predict(mixed.images).log_softmax(1)
+    task.head.label_smoothing = 0.2
+    torch.testing.assert_close(task(batch, at())["loss"], 0.8 * plain - 0.2 * log_p.mean(1).mean())
+
+
+@pytest.mark.parametrize("size", [1, 3])
+@pytest.mark.parametrize("mode", [*LAYERLESS, "manifoldmix"])
+def test_odd_batches_and_a_single_image(mode, size, make_task, make_batch, at):
+    task = make_task(mix_mode=mode)
+    assert torch.isfinite(task(make_batch(size, side=7), at())["loss"])
+
+
+def test_evaluation_does_not_mix(make_task, make_batch):
+    task = make_task(mix_mode=["mixup", "manifoldmix"]).eval()
+    images = make_batch().images
+    expected = task.head(task.backbone(images)[-1].mean((2, 3)))
+    torch.testing.assert_close(task.predict(images), expected)

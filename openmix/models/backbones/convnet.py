@@ -16,10 +16,15 @@ class ConvNet(nn.Module):
     Args:
         widths: channels of each stage, first to last.
         in_channels: of the images.
+
+    Raises:
+        ValueError: no stage.
     """
 
     def __init__(self, widths: Sequence[int] = (32, 64, 128), in_channels: int = 3) -> None:
         super().__init__()
+        if not widths:
+            raise ValueError("widths must name the channels of one stage at least")
         self.stage_names = tuple(f"stage{i}" for i in range(1, len(widths) + 1))
         self.out_channels = tuple(widths)
         for i, (name, width) in enumerate(zip(self.stage_names, widths, strict=True)):

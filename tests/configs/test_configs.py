@@ -1,0 +1,61 @@
+"""Every config that is shipped is right, states its claim, and says what its recipe says."""
+
+from pathlib import Path
+
+import pytest
+
+from openmix.commands import run_command
+from openmix.commands.check import find_configs
+from openmix.engine.config import load_config
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = find_configs([str(ROOT / "configs")])
+BASIC = ROOT / "configs/classification/cifar10/mixups/basic"
+
+
+def test_all_are_right_and_state_their_claim(capsys):
+    assert len(CONFIGS) >= 7
+    assert run_command("check", [str(ROOT / "configs")]) == 0
+    out = capsys.readouterr().out
+    assert f"{len(CONFIGS)} of {len(CONFIGS)} config files are right" in out
+    assert "has no docstring" not in out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: Path(p).stem)
+def test_dry_run(path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)  # where data/ is looked for
+    assert run_command("check", [path, "--dry-run"]) == 0, capsys.readouterr().out
+
+
+def test_cifar10_benchmark_is_openmixups_recipe():
+    """Batch 100, SGD 0.1, momentum 0.9, weight decay 1e-4, no Nesterov, cosine to 0 by epoch, 200 epochs."""
+    cfg = load_config(str(BASIC / "r18_mixups_CE_none.py"))
+    assert cfg.optim_wrapper.optimizer == {"type": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4}
+    assert cfg.param_scheduler == {"type": "CosineAnnealingLR", "eta_min": 0.0, "by_epoch": True}
+    assert cfg.train_cfg.max_epochs == 200
+    assert cfg.train_dataloader.batch_size == 100
+    crop, flip = cfg.train_dataloader.pipeline
+    assert crop == {"type": "RandomCrop", "size": 32, "padding": 4}
+    assert flip == {"type": "RandomHorizontalFlip"}
+    assert cfg.model.backbone == {"type": "ResNet_CIFAR", "depth": 18}
+    assert cfg.val_dataloader.dataset.split == "test"
+
+
+def test_snippet_of_two_modes_is_as_published():
+    cfg = load_config(str(BASIC / "r18_mixup_cutmix_CE_none.py"))
+    model = cfg.model
+    assert (model.alpha, model.mix_mode, model.mix_prob) == ([0.1, 1], ["mixup", "cutmix"], [0.4, 0.6])
+    assert model.mix_repeat == 1
+
+
+def test_quickstart_configs_differ_in_their_mode_alone():
+    cfgs = {}
+    for mode in ("vanilla", "mixup", "cutmix", "resizemix"):
+        cfg = load_config(str(ROOT / f"configs/quickstart/digits_{mode}.py")).to_dict()
+        assert cfg["model"].pop("mix_mode") == mode
+        cfg.pop("work_dir")
+        for key in ("alpha", "mix_args"):
+            cfg["model"].pop(key, None)
+        cfgs[mode] = cfg
+    assert all(cfg == cfgs["vanilla"] for cfg in cfgs.values())
