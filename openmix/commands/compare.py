@@ -38,6 +38,9 @@ def main(arguments: argparse.Namespace) -> int:
     folder, console, world = Path(arguments.work_dir), Console(highlight=False), World()
     cfgs = {(n, s): _load(c, s, folder / n / f"seed_{s}") for n, c in zip(names, arguments.configs, strict=True)
             for s in arguments.seeds}  # fmt: skip
+    for (name, _), cfg in cfgs.items():
+        if cfg.get(f"{arguments.split}_dataloader") is None:
+            raise UserError(f"{name} has no {arguments.split}_dataloader to evaluate; try the other --split")
     runs: dict[str, dict[int, Any]] = {name: {} for name in names}
     with Progress(console=console, disable=not console.is_terminal) as progress:
         for (name, seed), cfg in progress.track(cfgs.items(), description="runs"):
