@@ -6,6 +6,7 @@ import pickle
 import pytest
 import torch
 from torch import nn
+from torchvision.models import resnet18
 
 from openmix.models.mix_points import MixPoints
 from openmix.ops.plans import BlendPlan, BoxPlan
@@ -56,6 +57,20 @@ def test_a_stage_may_be_in_a_group(network):
     points = MixPoints(network, ["1"])
     with points.armed("1", PLAN):
         torch.testing.assert_close(network(IMAGES), by_hand(network, "1.1"))
+
+
+def test_a_network_of_somebody_elses():
+    """torchvision's, taken apart; a stage may be a block within a layer."""
+    torch.manual_seed(0)
+    net = resnet18(num_classes=3).eval()
+    points = MixPoints(net, ["layer2.0", "layer3"])
+    with points.armed("layer2.0", PLAN):
+        mixed = net(IMAGES)
+    x = net.maxpool(net.relu(net.bn1(net.conv1(IMAGES))))
+    x = net.layer2[0].forward(net.layer1(x))
+    x = 0.25 * x + 0.75 * x[PARTNER]
+    x = net.layer4(net.layer3(net.layer2[1](x)))
+    torch.testing.assert_close(mixed, net.fc(x.mean((2, 3))))
 
 
 def test_nothing_is_mixed_unless_armed(network):

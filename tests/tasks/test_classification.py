@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from openmix.models import ClsHead, ConvNet
-from openmix.tasks import Classification
+from openmix.tasks import Classification, Task
 
 
 @pytest.fixture
@@ -70,3 +70,10 @@ def test_what_is_trained(task):
     assert trained == {id(p) for p in task.parameters()} - frozen
     assert task.num_classes == 5
     assert task.after_step(None) is None
+
+
+def test_a_task_has_to_say_what_it_computes(make_batch, at):
+    with pytest.raises(NotImplementedError):
+        Task().predict(make_batch().images)
+    with pytest.raises(NotImplementedError):
+        Task()(make_batch(), at())

@@ -37,6 +37,13 @@ def test_streams_differ():
     assert PLACE.generator("mix").initial_seed() != PLACE.model_seed()
 
 
+def test_epoch_and_progress_do_not_matter():
+    """The step determines the epoch, and a longer run changes the progress."""
+    other = dataclasses.replace(PLACE, epoch=9, progress=0.1)
+    assert draw(PLACE) == draw(other)
+    assert PLACE.model_seed() == other.model_seed()
+
+
 def test_the_seeds_are_pinned():
     """A change here changes every run; it must be meant."""
     assert PLACE.generator("mix").initial_seed() == 6310309515487225664

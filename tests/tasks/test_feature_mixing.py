@@ -191,3 +191,19 @@ def test_two_processes(tmp_path, make_task):
             assert torch.equal(first["grads"][name], second["grads"][name])
             torch.testing.assert_close(first["grads"][name], p.grad, rtol=1e-4, atol=1e-6)
     assert stages == {None, "stage1", "stage2"}
+
+
+def test_two_processes_equal_one_that_accumulates(lab, ranks, tmp_path):
+    """The same through the training loop: two ranks against two micro-batches of each step."""
+    model = {"mix_mode": "manifoldmix", "backbone": {"type": "ConvNet", "widths": [4, 8], "in_channels": 1}}
+    path = lab.write(tmp_path, model=model, train_cfg={"max_epochs": 1}, train_dataloader={"batch_size": 4})
+    ranks(2, "train_config", config=path, overrides={"work_dir": str(tmp_path / "two")})
+    lab.train(path, tmp_path / "one", optim_wrapper__accumulative_counts=2)
+    lab.train(path, tmp_path / "unmixed", optim_wrapper__accumulative_counts=2, model__mix_mode="vanilla")
+
+    def weights(run: str) -> dict[str, torch.Tensor]:  # BatchNorm's statistics are each process' own
+        state = lab.state(tmp_path / run)["model"]
+        return {k: v for k, v in state.items() if "running" not in k and "tracked" not in k}
+
+    assert lab.differences(weights("two"), weights("one")) == []
+    assert lab.differences(weights("two"), weights("unmixed")) != []

@@ -6,6 +6,7 @@ from scipy.stats import chisquare
 from torch import nn
 
 import openmix
+from openmix.models import ClsHead, ClsMixupHead
 from openmix.tasks import MixUpClassification
 
 LAYERLESS = ["vanilla", "mixup", "cutmix", "resizemix"]
@@ -107,6 +108,21 @@ def test_one_draw_serves_the_whole_batch_and_the_next_is_independent(make_task, 
     for pairs in (by_shard, by_step):
         cells = [pairs.count((a, b)) for a in ("vanilla", "mixup") for b in ("vanilla", "mixup")]
         assert chisquare(cells).pvalue > 0.01
+
+
+@pytest.mark.parametrize("mode", [*LAYERLESS, "manifoldmix"])
+def test_a_list_of_one_is_that_one(mode, make_task, make_batch, at):
+    batch = make_batch()
+    single, listed = (make_task(mix_mode=modes)(batch, at(2))["loss"] for modes in (mode, [mode]))
+    assert torch.equal(single, listed)
+
+
+@pytest.mark.parametrize("head", [ClsHead, ClsMixupHead])
+def test_either_head_will_do(head, make_task, make_batch, at):
+    task, batch = make_task(mix_mode="cutmix"), make_batch()
+    other = MixUpClassification(task.backbone, head(num_classes=5, in_channels=8), mix_mode="cutmix")
+    other.head.load_state_dict(task.head.state_dict())
+    torch.testing.assert_close(other(batch, at())["loss"], task(batch, at())["loss"])
 
 
 def hyper_of(task: MixUpClassification) -> list[dict]:
