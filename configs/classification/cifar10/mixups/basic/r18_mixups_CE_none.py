@@ -6,9 +6,10 @@ Published top-1 for 200 epochs (OpenMixup's docs: median of the last 10 epochs; 
 mixup (alpha 1) 95.70, cutmix (0.2) 96.11, resizemix (its port, preset 'openmixup' here) 96.16. openmix has not run
 them yet, so it claims no figure of its own.
 """
+
 _base_ = [
-    '../../../../_base_/datasets/cifar10.py',
-    '../../../../_base_/models/r18_mixups.py',
-    '../../../../_base_/schedules/sgd_cosine.py',
-    '../../../../_base_/runtime.py',
+    "../../../../_base_/datasets/cifar10.py",
+    "../../../../_base_/models/r18_mixups.py",
+    "../../../../_base_/schedules/sgd_cosine.py",
+    "../../../../_base_/runtime.py",
 ]
