@@ -2,8 +2,8 @@
 
 Both train the same small network on the same synthetic uint8 images in memory, batches of 100, with MixUp and SGD:
 8 x 8 pixels and two channels, where almost all is Python, and 32 x 32 pixels. The bare loop indexes the images,
-normalises, mixes with one lambda, and does forward, cross entropy, backward and step; it keeps no record, checks nothing
-and draws from the global generator. Run: python benchmarks/step_overhead.py
+normalises, mixes with one lambda, and does forward, cross entropy, backward and step; it keeps no record, checks
+nothing and draws from the global generator. Run: python benchmarks/step_overhead.py
 """
 
 import argparse

@@ -69,14 +69,20 @@ class Lab:
         return load_config(path, {"work_dir": str(work_dir), **dotted})
 
     def train(
-        self, path: str, work_dir: Path, resume: bool | str = False, stop_after: int | None = None, **overrides: Any
+        self,
+        path: str,
+        work_dir: Path,
+        resume: bool | str = False,
+        stop_after: int | None = None,
+        stop_signal: int = signal.SIGTERM,
+        **overrides: Any,
     ) -> dict[str, Any] | None:
         """Train quietly and return the metrics; None where a signal after step ``stop_after`` stopped the run."""
         from openmix.engine.distributed import World
         from openmix.engine.run import train
         from openmix.engine.trainer import Stopped
 
-        with signal_after(stop_after):
+        with signal_after(stop_after, stop_signal):
             try:
                 return train(self.load(path, work_dir, **overrides), path, World(), resume, quiet=True)
             except Stopped:
@@ -123,7 +129,7 @@ def differences(one: Any, other: Any, path: str = "") -> list[str]:
 
 
 @contextlib.contextmanager
-def signal_after(step: int | None, number: int = signal.SIGTERM) -> Iterator[None]:
+def signal_after(step: int | None, number: int) -> Iterator[None]:
     """Send this process a signal when it has done step ``step``, before it looks for one."""
     from openmix.engine.trainer import Trainer
 

@@ -16,9 +16,10 @@ import torch
 import torch.distributed as dist
 
 from openmix.engine.config import load_config
-from openmix.engine.distributed import World
+from openmix.engine.distributed import World, main_only, sum_over_ranks
 from openmix.engine.run import test, train
 from openmix.engine.trainer import Stopped, Trainer
+from openmix.errors import UserError
 
 
 def train_config(world: World, config: str, overrides: dict, resume: Any = False, stops: dict | None = None) -> Any:
@@ -42,6 +43,24 @@ def train_config(world: World, config: str, overrides: dict, resume: Any = False
 def test_checkpoint(world: World, config: str, overrides: dict, checkpoint: str) -> Any:
     """Evaluate a checkpoint on the validation set."""
     return test(load_config(config, overrides), checkpoint, world)
+
+
+def main_only_fails(world: World) -> str:
+    """Return what each process is told where rank 0 finds the input wrong."""
+
+    def fail() -> None:
+        raise UserError("the work dir is wrong")
+
+    try:
+        main_only(world, fail)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
+def sum_of_ranks(world: World) -> float:
+    """Return the sum of rank + 1 over all processes."""
+    return float(sum_over_ranks(torch.tensor(world.rank + 1.0)))
 
 
 def serve() -> None:

@@ -281,7 +281,7 @@ from openmix.registry import OPTIMIZERS, lookup
 lookup("SGD", OPTIMIZERS)
 before = "timm" in sys.modules
 lamb = lookup("Lamb", OPTIMIZERS)
-after = [lookup(name, OPTIMIZERS).__module__.split(".")[0] for name in ("SGD", "AdamW", "Lamb", "Lion")]
+after = [lookup(name, OPTIMIZERS).__module__.split(".")[0] for name in ("SGD", "RAdam", "Adafactor", "Lamb", "Lion")]
 print(json.dumps([before, lamb.__module__, *after]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
@@ -289,4 +289,4 @@ print(json.dumps([before, lamb.__module__, *after]))
     before, module, *after = json.loads(done.stdout.splitlines()[-1])
     assert before is False
     assert module == "timm.optim.lamb"
-    assert after == ["torch", "torch", "timm", "timm"]
+    assert after == ["torch", "torch", "torch", "timm", "timm"], "where both have a name, torch's stays"

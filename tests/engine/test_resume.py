@@ -91,6 +91,14 @@ def test_stopped_and_resumed_run_equals_the_uninterrupted_one(lab, straight, tmp
     assert metrics == lab.state(whole)["metrics"]
 
 
+def test_the_other_signal_and_other_workers_make_no_difference(lab, straight, tmp_path):
+    path, whole = straight("torch")
+    halves = {"train_dataloader__num_workers": 2, "stop_after": 8, "stop_signal": signal.SIGUSR1}
+    assert lab.train(path, tmp_path / "cut", **halves) is None
+    lab.train(path, tmp_path / "cut", resume=True)
+    lab.assert_same_run(whole, tmp_path / "cut")
+
+
 @pytest.mark.parametrize("variant", ["cyclic momentum", "timm"])
 def test_resuming_twice_equals_not_stopping(lab, straight, tmp_path, variant):
     path, whole = straight(variant)
@@ -137,10 +145,24 @@ def test_a_run_can_be_made_longer(lab, tmp_path):
     lab.assert_same_run(tmp_path / "whole", tmp_path / "grown")
 
 
+def test_the_best_so_far_is_remembered(lab, tmp_path, monkeypatch):
+    """A worse validation after the resume does not take best.pth's place."""
+    import openmix.engine.trainer as trainer
+
+    values = iter([50.0, 40.0])
+    rest = {"top5": 0.0, "nll": 0.0, "ece": 0.0, "n": 1}
+    monkeypatch.setattr(trainer, "evaluate", lambda *a: {"top1": next(values), **rest})
+    path = lab.write(tmp_path)
+    lab.train(path, tmp_path / "run", stop_after=8)
+    lab.train(path, tmp_path / "run", resume=True)
+    assert lab.state(tmp_path / "run", "best.pth")["step"] == 6
+    assert lab.state(tmp_path / "run")["metrics"]["top1"] == 40.0
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
 def test_signal_in_the_last_step_is_too_late_to_stop(lab, tmp_path, number):
     path = lab.write(tmp_path)
-    assert lab.train(path, tmp_path / "run", stop_after=12) is not None
+    assert lab.train(path, tmp_path / "run", stop_after=12, stop_signal=number) is not None
     assert lab.state(tmp_path / "run")["step"] == 12
 
 

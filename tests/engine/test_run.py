@@ -412,3 +412,39 @@ def test_nothing_is_left_open(lab, tmp_path, monkeypatch):
     assert sorted(c for c in closed if c > 1) == [30, 30, 52, 52]
     assert not [h for h in logging._handlerList if "train.log" in str(getattr(h(), "baseFilename", "")) and h().stream]
     assert len(list((tmp_path / "run" / "vis_data").iterdir())) == 1
+
+
+def test_compiled_backbone_trains_alike(lab, tmp_path, monkeypatch):
+    """With mixing inside it, an average of its weights, and a resume; the 'eager' compiler changes no number."""
+    compiled = []
+
+    def compile_eagerly(module: nn.Module) -> None:
+        compiled.append(type(module).__name__)
+        module._compiled_call_impl = torch.compile(module._call_impl, backend="eager")
+
+    monkeypatch.setattr(nn.Module, "compile", compile_eagerly)
+    path = lab.write(tmp_path, model={"mix_mode": "manifoldmix"}, custom_hooks=[{"type": "EMAHook", "momentum": 0.3}])
+    lab.train(path, tmp_path / "plain")
+    assert compiled == []
+    lab.train(path, tmp_path / "compiled", stop_after=5, train_cfg__compile=True)
+    lab.train(path, tmp_path / "compiled", resume=True, train_cfg__compile=True)
+    assert compiled == ["ConvNet"] * 2
+    lab.assert_same_run(tmp_path / "plain", tmp_path / "compiled")
+    torch._dynamo.reset()
+
+
+def test_what_only_another_process_has_met_is_said_by_it(monkeypatch, capsys):
+    """The main one prints its own mistakes; it may know nothing of this one."""
+    from types import SimpleNamespace
+
+    from openmix.engine.log import open_logger
+
+    def train() -> None:
+        raise UserError("image 7 is damaged")
+
+    for rank, said in ((0, ""), (1, "process 1: image 7 is damaged\n")):
+        world = World(rank, 2)
+        logger, _ = open_logger(None, world, quiet=True)
+        with pytest.raises(UserError):
+            engine._run(SimpleNamespace(train=train, logger=logger), world)  # type: ignore[arg-type]
+        assert capsys.readouterr().err == said
