@@ -42,7 +42,7 @@ PLAIN: dict[str, Any] = {
     "resume": bool,
     "load_from": str | None,
     "work_dir": str | None,
-    "custom_imports": Mapping,
+    "custom_imports": Mapping | None,
 }
 REQUIRED = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
 

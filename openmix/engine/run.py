@@ -58,7 +58,7 @@ def train(
         assert train_loader is not None
         task = initialise(cfg, world.device)
         check_classes(task, train_loader, "train_dataloader")
-        if cfg.get("load_from"):
+        if cfg.get("load_from") and state is None:
             load_weights(task, final_weights(load_checkpoint(cfg.load_from)))
         settings = {**cfg, "config_text": config_text(cfg)}
         trainer = Trainer(settings, task, train_loader, val_loader, build_hooks(cfg), reporter, world)

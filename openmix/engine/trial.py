@@ -92,8 +92,9 @@ def _try_network(model: Mapping[str, Any], task: Task, images: Tensor) -> None:
     try:
         task.eval().predict(images.to("meta"))
     except Exception:  # perhaps for want of numbers only
+        device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            build_task(model).eval().predict(images)
+            build_task(model).to(device).eval().predict(images.to(device))
         except Exception as error:
             shape = tuple(images.shape[1:])
             raise UserError(f"the network fails on images of shape {shape}: {type(error).__name__}: {error}") from error

@@ -16,8 +16,9 @@ Said = tuple[int, str, str]
 
 
 @pytest.fixture
-def run(capfd) -> Callable[..., Said]:
-    """Run a subcommand as its script does; return the exit code, stdout and stderr."""
+def run(capfd, monkeypatch) -> Callable[..., Said]:
+    """Run a subcommand as its script does, on the CPU; return the exit code, stdout and stderr."""
+    monkeypatch.setattr("openmix.engine.distributed._device", lambda local_rank: torch.device("cpu"))
 
     def run(command: str, *arguments: Any) -> Said:
         capfd.readouterr()

@@ -256,6 +256,14 @@ class TestWeights:
         assert all(torch.equal(loaded[k], trained[k]) for k in weights)
         assert lab.state(tmp_path / "second")["step"] == 12
 
+    def test_a_resumed_run_does_not_ask_for_what_it_was_started_from(self, lab, tmp_path):
+        path = lab.write(tmp_path)
+        lab.train(path, tmp_path / "first")
+        start = tmp_path / "first" / "checkpoints" / "last.pth"
+        lab.train(path, tmp_path / "second", load_from=str(start), stop_after=3)
+        start.unlink()
+        assert lab.train(path, tmp_path / "second", resume=True, load_from=str(start)) is not None
+
     @pytest.mark.parametrize("hooks", [[], [{"type": "EMAHook", "momentum": 0.5}]], ids=["plain", "ema"])
     def test_testing_repeats_the_last_validation(self, lab, tmp_path, hooks):
         path = lab.write(tmp_path, custom_hooks=hooks, model={"mix_mode": "vanilla"})

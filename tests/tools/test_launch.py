@@ -69,6 +69,7 @@ def test_the_others_do_not_hang_when_one_is_killed(launch):
     assert time.monotonic() - began < 20
 
 
+@pytest.mark.slow
 def test_the_others_may_take_their_time_to_save(launch, tmp_path):
     """75 says that the run is stopping in order: nobody is hurried."""
     saved = tmp_path / "saved"
