@@ -1,16 +1,24 @@
-"""The one exception that means: the user's input is wrong, and this sentence says how to mend it."""
+"""Exceptions whose message is all that the user needs: the commands print it and exit with its code."""
 
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["UserError", "did_you_mean"]
+__all__ = ["Reported", "UserError", "did_you_mean"]
 
 
-class UserError(ValueError):
+class Reported(Exception):  # noqa: N818  not all of them are errors
+    """Ends a command with a message, without a traceback."""
+
+    exit_code = 1
+
+
+class UserError(Reported, ValueError):
     """Wrong input from outside: a config, a file, a command line.
 
-    Its message names the thing and what would be right. The commands print it without a traceback and exit with 2.
+    Its message names the thing and what would be right.
     """
+
+    exit_code = 2
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

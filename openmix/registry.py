@@ -44,7 +44,7 @@ def build(cfg: Any, registry: Registry, **given: Any) -> Any:
         return target(**arguments, **given)
     except UserError:
         raise
-    except (TypeError, ValueError) as error:
+    except Exception as error:  # what a constructor finds wrong with its arguments, it may say in any way
         raise UserError(f"{name_of(target)}: {error}") from error
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # From a bare machine to a table: mixing against no mixing on real handwritten digits, and a picture of the mixes.
-# Installs into .venv, then trains 12 small networks on the CPU (about two minutes on two cores).
+# Installs into .venv, then trains 12 small networks on the CPU (about a minute).
 #   bash scripts/quickstart.sh
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/environment.sh" train

@@ -23,6 +23,10 @@ EXIT_STOPPED = 75
 def main(argv: list[str]) -> int:
     """Start the workers, wait for them, and return 0 or the exit code that says why they failed."""
     nproc = int(argv[0])
+    for name in ("NNODES", "NODE_RANK", "PORT"):
+        if not os.environ.get(name, "0").isdigit():
+            print(f"error: {name} must be a whole number, got {os.environ[name]!r}", file=sys.stderr)
+            return EXIT_USER_ERROR
     nnodes, node_rank = int(os.environ.get("NNODES", "1")), int(os.environ.get("NODE_RANK", "0"))
     if nnodes > 1 and "PORT" not in os.environ:
         print("error: several nodes need to agree on a port: set PORT", file=sys.stderr)

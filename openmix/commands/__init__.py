@@ -12,12 +12,10 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from openmix.errors import UserError
+from openmix.errors import Reported, UserError
 from openmix.version import __version__
 
 __all__ = ["main", "run_command"]
-
-EXIT_USER_ERROR = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,16 +30,20 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run_command(name: str, argv: Sequence[str] | None = None, prog: str | None = None) -> int:
-    """Run one subcommand on its arguments; the user's mistakes become one message and exit code 2."""
+    """Run one subcommand on its arguments and return its exit code; what it has to report becomes one message."""
     module = importlib.import_module(f"openmix.commands.{name}")
     parser = argparse.ArgumentParser(prog=prog or f"openmix {name}", description=module.__doc__)
     module.add_arguments(parser)
+    parsed = parser.parse_args(argv)
     try:
-        return _run(module, parser.parse_args(argv))
-    except UserError as error:
-        if int(os.environ.get("RANK", "0")) == 0:
-            print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR
+        return _run(module, parsed)
+    except Reported as report:
+        # every process finds the same mistake in the input; a signal or a NaN may be one process's alone
+        launched = getattr(parsed, "launcher", "none") != "none"
+        others_say_it = launched and os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0"
+        if not (isinstance(report, UserError) and others_say_it):
+            print(f"{'error: ' if report.exit_code < 75 else ''}{report}", file=sys.stderr)
+        return report.exit_code
 
 
 def _run(module: ModuleType, arguments: argparse.Namespace) -> int:

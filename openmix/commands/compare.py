@@ -48,7 +48,7 @@ def main(arguments: argparse.Namespace) -> int:
             runs[name][seed] = metrics = _run(cfg, f"{name}, seed {seed}", arguments.split, world)
             seconds = time.perf_counter() - began
             console.print(f"{name}, seed {seed}: top1 {metrics['top1']:.2f} % in {seconds:.0f} s")
-    comparison = Comparison(runs)
+    comparison = Comparison(runs, arguments.split)
     (folder / "comparison.json").write_text(json.dumps(runs, indent=2) + "\n")
     (folder / "comparison.md").write_text(comparison.markdown())
     console.print(comparison.table())

@@ -22,6 +22,8 @@ def main(arguments: argparse.Namespace) -> int:
 
     if arguments.images < 1:
         raise UserError(f"--images must be at least 1, got {arguments.images}")
+    if Path(arguments.out).suffix.lower() != ".png":
+        raise UserError(f"--out must name a .png file, got {arguments.out!r}")
     rows: list[tuple[str, list[Any]]] = []
     classes: tuple[str, ...] = ()
     for config in arguments.configs:

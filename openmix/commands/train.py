@@ -1,14 +1,10 @@
 """Train the model that a config file describes."""
 
 import argparse
-import sys
 
 from openmix.commands._options import add_config_options, overrides
 
 __all__ = ["add_arguments", "main"]
-
-EXIT_FAILED = 1
-EXIT_STOPPED = 75
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,12 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Train; return 0, or 75 if a signal stopped the run after it had saved."""
+    """Train to the end and return 0."""
     from openmix.engine.config import load_config
     from openmix.engine.distributed import join_world, leave_world
     from openmix.engine.run import train
-    from openmix.engine.step import NonFiniteError
-    from openmix.engine.trainer import Stopped
 
     changed = overrides(arguments)
     if arguments.amp:
@@ -43,11 +37,6 @@ def main(arguments: argparse.Namespace) -> int:
     world = join_world(arguments.launcher)
     try:
         train(cfg, arguments.config, world, resume)
-    except Stopped:
-        return EXIT_STOPPED
-    except NonFiniteError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_FAILED
     finally:
         leave_world()
     return 0

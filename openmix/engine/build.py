@@ -65,6 +65,9 @@ def build_hooks(cfg: Mapping[str, Any]) -> list[Hook]:
         hook = build(arguments, HOOKS)
         if not isinstance(hook, BaseHook):
             raise UserError(f"custom_hooks: {type(hook).__name__} is not an mmengine Hook")
+        name = type(hook).__name__
+        if type(hook).__module__.startswith("mmengine.") and name != "EmptyCacheHook":
+            raise UserError(f"custom_hooks: {name} works inside mmengine's own Runner alone; write a Hook of your own")
         hook.priority = hook.priority if priority is None else priority
         hooks.append(hook)
     return sorted(hooks, key=lambda hook: get_priority(hook.priority))

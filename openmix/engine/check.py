@@ -3,7 +3,7 @@
 import inspect
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from mmengine.registry import VISBACKENDS, Registry
@@ -12,6 +12,7 @@ from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 from openmix.engine import settings
 from openmix.errors import UserError, did_you_mean
+from openmix.mixers.catalog import list_mixers, mixer_class
 from openmix.registry import HOOKS, LOADERS, OPTIMIZERS, PARAM_SCHEDULERS, SLOTS, TASKS, lookup, name_of
 
 __all__ = ["Problem", "find_problems"]
@@ -114,11 +115,24 @@ def _provided(name: str, path: str) -> bool:
 
 
 def _argument(key: str, value: Any, hint: Any, path: str) -> list[Problem]:
+    if key == "mix_mode":
+        return _value(value, hint, path) or _modes(value if isinstance(value, list | tuple) else [value], path)
+    if key == "mix_args" and isinstance(value, Mapping):
+        wrong_names = _modes(value, path)
+        return wrong_names or [
+            p for mode, args in value.items() for p in _call(mixer_class(mode), args, f"{path}.{mode}")
+        ]
     registry = SLOTS.get(key)
     items = value if isinstance(value, list | tuple) else [value]
     if registry is not None and any(isinstance(item, Mapping) for item in items):
         return _typed(value, registry, path)
     return _value(value, hint, path)
+
+
+def _modes(names: Iterable[str], path: str) -> list[Problem]:
+    """Check names of mixing methods."""
+    known = list_mixers()
+    return [(path, f"unknown mixing method {n!r}{did_you_mean(n, known)}") for n in names if n not in known]
 
 
 def _value(value: Any, hint: Any, path: str) -> list[Problem]:
@@ -138,6 +152,8 @@ def _value(value: Any, hint: Any, path: str) -> list[Problem]:
 
 
 def _hints(target: Callable[..., Any]) -> dict[str, Any]:
+    if "__signature__" in vars(target):  # made by hand, annotations included
+        return {p.name: p.annotation for p in inspect.signature(target).parameters.values()}
     function = target.__init__ if inspect.isclass(target) else target
     try:
         return typing.get_type_hints(function)

@@ -60,8 +60,9 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     except UserError:
         raise
     except Exception as error:  # torch raises whatever the bytes lead it to
-        reason = str(error).split("\n")[0]
-        raise UserError(f"checkpoint {path} is damaged, or not a file of tensors: {reason}") from error
+        raise UserError(
+            f"checkpoint {path} is damaged, or not a file of tensors and plain values alone ({type(error).__name__})"
+        ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise UserError(f"{path} was not written by openmix: it cannot be resumed or tested")
     if state.get("version") != VERSION:
@@ -89,7 +90,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, Any]) -> None:
     """
     try:
         module.load_state_dict(weights)
-    except RuntimeError as error:
+    except Exception as error:  # what a damaged file holds in their place may be anything
         lines = [line.strip() for line in str(error).splitlines()[1:4]]
         raise UserError(f"the checkpoint holds another network than the config's: {' '.join(lines)[:400]}") from error
 
@@ -193,10 +194,23 @@ class CheckpointFolder:
             raise UserError("no checkpoint is left to resume from:\n" + "\n".join(damaged))
         return None
 
+    def rewind(self, step: int, aside: Path) -> None:
+        """Move the checkpoints of later steps than ``step`` to ``aside``; ``last.pth`` becomes the newest left."""
+        for path in self.after(step):
+            shutil.move(path, aside / path.name)
+        manifest = {k: v for k, v in _read_manifest(self.folder).items() if (self.folder / k).exists()}
+        left = self._numbered(manifest)
+        if left and not (self.folder / "last.pth").exists():
+            write_atomically(self.folder / "last.pth", lambda beside: _link(left[0], beside))
+            manifest |= {"last.pth": manifest[left[0].name]} if left[0].name in manifest else {}
+        self._write_manifest(manifest)
+
     def after(self, step: int) -> list[Path]:
-        """Return the numbered checkpoints of later steps than ``step``."""
+        """Return the checkpoints of later steps than ``step``, ``last.pth`` and ``best.pth`` among them."""
         manifest = _read_manifest(self.folder)
-        return [path for path in self._numbered(manifest) if _step_of(path, manifest) > step]
+        aliases = [self.folder / name for name in ("last.pth", "best.pth") if name in manifest]
+        paths = [*self._numbered(manifest), *aliases]
+        return [path for path in paths if path.exists() and _step_of(path, manifest) > step]
 
     def _numbered(self, manifest: dict[str, Any]) -> list[Path]:
         """Return ``epoch_N.pth`` and ``iter_N.pth``, newest first."""

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import pprint
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from openmix.engine.check import find_problems
 from openmix.engine.trial import check_build
 from openmix.errors import UserError
 
-__all__ = ["config_hash", "config_text", "load_config"]
+__all__ = ["NOT_HASHED", "config_hash", "config_text", "load_config"]
 
 # where a run happens and how it was started: what these say does not change its numbers
 NOT_HASHED = ("work_dir", "resume", "load_from", "vis_backends")
@@ -38,13 +39,13 @@ def load_config(path: str, overrides: Mapping[str, Any] | None = None) -> Config
         raise UserError(f"no config file {path}")
     try:
         files = _files(path)
-        cfg = Config.fromfile(path)
+        cfg = Config.fromfile(path, lazy_import=False)
     except FileNotFoundError as error:
         raise UserError(f"{path}: a file that it is based on is missing: {error}") from error
     except SyntaxError as error:
         where, line = f"{error.filename}, line {error.lineno}", (error.text or "").strip()
         raise UserError(f"{where}: this is not Python: {error.msg}: {line}") from error
-    except Exception as error:  # the file is a program: it may fail in any way
+    except (Exception, SystemExit) as error:  # the file is a program: it may fail in any way
         raise UserError(f"{path} failed while it was read: {type(error).__name__}: {error}") from error
     overrides = dict(overrides or {})
     try:
@@ -54,7 +55,7 @@ def load_config(path: str, overrides: Mapping[str, Any] | None = None) -> Config
     problems = find_problems(cfg) or check_build(cfg)
     if problems:
         raise UserError("\n".join(f"{_origin(key, files, overrides)}: {key}: {what}" for key, what in problems))
-    if cfg.get("work_dir") is None:
+    if not cfg.get("work_dir"):
         cfg.work_dir = os.path.join("work_dirs", Path(path).stem)
     return cfg
 
@@ -119,7 +120,9 @@ def _plain(value: Any) -> Any:
 def config_text(cfg: Mapping[str, Any]) -> str:
     """Return a config as the text of a config file that needs no other."""
     values = {k: _plain(v) for k, v in cfg.items()}
-    return "".join(f"{k} = {pprint.pformat(v, width=110, sort_dicts=False)}\n" for k, v in values.items())
+    text = "".join(f"{k} = {pprint.pformat(v, width=110, sort_dicts=False)}\n" for k, v in values.items())
+    # the two numbers that Python cannot read back as it spells them
+    return re.sub(r"(?<![\w'\".])(inf|nan)(?![\w'\"])", r'float("\1")', text)
 
 
 def config_hash(cfg: Mapping[str, Any]) -> str:

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -43,6 +44,10 @@ def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None
         {**before, **now, "params": before["params"]} for before, now in zip(saved, optimizer.param_groups, strict=True)
     ]
     optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
+    for parameter, gathered in optimizer.state.items():
+        for name, value in gathered.items():
+            if isinstance(value, Tensor) and value.ndim and value.shape != parameter.shape:
+                raise UserError(f"the checkpoint's {name} is {tuple(value.shape)}, its weight {tuple(parameter.shape)}")
 
 
 class Schedule:

@@ -1,6 +1,7 @@
 """What a run leaves behind for people and programs: ``run.json`` and ``metrics.jsonl``. Schema: docs/run_record.md."""
 
 import json
+import math
 import os
 import platform
 import subprocess
@@ -17,7 +18,7 @@ from openmix.engine.checkpoint import write_atomically
 from openmix.engine.distributed import World
 from openmix.version import __version__
 
-__all__ = ["MetricsFile", "describe_run", "write_json"]
+__all__ = ["MetricsFile", "describe_run", "finite", "write_json"]
 
 PACKAGES = ("torch", "torchvision", "numpy", "mmengine", "timm", "scikit-learn")
 
@@ -68,9 +69,16 @@ def _git_commit() -> str | None:
         return None
 
 
+def finite(value: Any) -> Any:
+    """Return a value with None where it holds NaN or an infinity, for which JSON has no word."""
+    if isinstance(value, Mapping):
+        return {k: finite(v) for k, v in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file in one step."""
-    text = json.dumps(content, indent=2) + "\n"
+    text = json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
     write_atomically(path, lambda beside: beside.write_text(text) and None)
 
 
@@ -101,4 +109,4 @@ class MetricsFile:
     def append(self, record: Mapping[str, Any]) -> None:
         """Add a record."""
         with open(self.path, "a") as file:
-            file.write(json.dumps(record) + "\n")
+            file.write(json.dumps(finite(record), allow_nan=False) + "\n")

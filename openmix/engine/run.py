@@ -1,9 +1,7 @@
 """A run from a config: what ``train.py``, ``test.py`` and ``openmix check --dry-run`` do."""
 
 import contextlib
-import shutil
-import time
-from collections.abc import Iterator
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,21 +9,19 @@ from mmengine.config import Config
 
 from openmix.engine.build import build_hooks, check_classes, initialise, open_loader, seed_of
 from openmix.engine.checkpoint import CheckpointFolder, final_weights, load_checkpoint, load_weights
-from openmix.engine.config import config_hash, config_text
-from openmix.engine.distributed import World, main_only
+from openmix.engine.config import NOT_HASHED, config_hash, config_text
+from openmix.engine.distributed import World
 from openmix.engine.evaluate import evaluate
 from openmix.engine.log import Reporter, open_logger
 from openmix.engine.preprocess import Normalize
-from openmix.engine.records import MetricsFile, describe_run, write_json
+from openmix.engine.records import describe_run
 from openmix.engine.settings import Preprocessor
 from openmix.engine.trainer import Stopped, Trainer
 from openmix.engine.trial import dry_config
+from openmix.engine.work_dir import held, recorded
 from openmix.errors import UserError
 
 __all__ = ["dry_run", "test", "train"]
-
-# what a run puts into its work dir; other files there are not its own, and stay
-RUN_FILES = ("checkpoints", "config.py", "metrics.jsonl", "run.json", "train.log", "vis_data")
 
 
 def train(
@@ -64,19 +60,25 @@ def train(
         trainer = Trainer(settings, task, train_loader, val_loader, build_hooks(cfg), reporter, world)
         if state is not None:
             trainer.load_state_dict(state)
+            warnings += _other_config(state["config"], config_text(cfg))
         # what is wrong with the input has been found by now, and nothing has been written
         continues = state is not None and _is_of(resume, work_dir)
-        main_only(world, lambda: _prepare(work_dir, trainer.iter if continues else None))
-        for warning in warnings:
-            logger.warning(warning)
-        with _recorded(cfg, config_path, work_dir, world, resumed_at=state["step"] if state else None):
+        record = describe_run(config_hash(cfg), config_path, seed_of(cfg), world)
+        record["resumed_at"] = None if state is None else trainer.iter
+        with (
+            held(work_dir, trainer.iter if continues else None, world),
+            recorded(work_dir, config_text(cfg), record, world),
+        ):
+            for warning in warnings:
+                logger.warning(warning)
             logger.info(
                 "%s: %s parameters, %s steps an epoch, %s steps in all, on %s x %s; results go to %s",
                 config_path, f"{sum(p.numel() for p in task.parameters()):,}", trainer.steps_per_epoch,
                 trainer.max_iters, world.size, world.device, work_dir,
             )  # fmt: skip
             if state is not None:
-                logger.info("resuming after step %s", trainer.iter)
+                left = "" if trainer.iter < trainer.max_iters else "; nothing is left to train"
+                logger.info("resuming after step %s%s", trainer.iter, left)
             return _run(trainer, world)
 
 
@@ -137,51 +139,16 @@ def _is_of(resume: bool | str, work_dir: Path) -> bool:
     return not isinstance(resume, str) or Path(resume).resolve().parent == (work_dir / "checkpoints").resolve()
 
 
-def _prepare(work_dir: Path, step: int | None) -> None:
-    """Make the work dir ready for a run that continues after ``step`` what is there, or for another one (None).
-
-    What is not continued, an earlier run or what it did after that step, is moved to ``earlier/N``.
-    """
-    try:
-        work_dir.mkdir(parents=True, exist_ok=True)
-        probe = work_dir / ".writable"
-        probe.touch()
-        probe.unlink()
-        if step is None:
-            outdated = [path for name in RUN_FILES if (path := work_dir / name).exists()]
-        else:
-            outdated = CheckpointFolder(work_dir / "checkpoints").after(step)
-            MetricsFile(work_dir / "metrics.jsonl").keep_until(step)
-        if outdated:
-            taken = [int(path.name) for path in (work_dir / "earlier").glob("*") if path.name.isdigit()]
-            aside = work_dir / "earlier" / str(max(taken, default=0) + 1)
-            aside.mkdir(parents=True)
-            for path in outdated:
-                shutil.move(path, aside / path.name)
-    except OSError as error:
-        raise UserError(
-            f"cannot write to work dir {work_dir}: {error.strerror}; name another with --work-dir"
-        ) from error
+def _other_config(before: str, now: str) -> list[str]:
+    """Return a warning that names what a resumed run's config says otherwise than its checkpoint's, if anything."""
+    one, other = _sections(before), _sections(now)
+    changed = sorted(
+        key for key in one.keys() | other.keys() if one.get(key) != other.get(key) and key not in NOT_HASHED
+    )
+    return [f"this config is not the checkpoint's: {', '.join(changed)} differ"] if changed else []
 
 
-@contextlib.contextmanager
-def _recorded(cfg: Config, config_path: str, work_dir: Path, world: World, resumed_at: int | None) -> Iterator[None]:
-    """Keep ``config.py`` and ``run.json``, whose status follows the run."""
-    if not world.is_main:
-        yield
-        return
-    (work_dir / "config.py").write_text(config_text(cfg))
-    record = describe_run(config_hash(cfg), config_path, seed_of(cfg), world)
-    record["resumed_at"] = resumed_at
-    write_json(work_dir / "run.json", record)
-    status = "failed"
-    try:
-        yield
-        status = "done"
-    except Stopped:
-        status = "stopped"
-        raise
-    finally:
-        write_json(
-            work_dir / "run.json", {**record, "status": status, "end_time": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
-        )
+def _sections(text: str) -> dict[str, str]:
+    """Return the top-level keys of a config's text with the text of their values."""
+    parts = re.split(r"^(\w+) = ", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))

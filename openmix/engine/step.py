@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from openmix.data.batch import Batch
 from openmix.engine.settings import OptimWrapper
-from openmix.errors import UserError
+from openmix.errors import Reported, UserError
 from openmix.tasks.context import StepContext
 
 __all__ = ["NonFiniteError", "TrainStep"]
@@ -19,7 +19,7 @@ __all__ = ["NonFiniteError", "TrainStep"]
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-class NonFiniteError(RuntimeError):
+class NonFiniteError(Reported, RuntimeError):
     """The loss or the weights are NaN or infinite: the run has diverged."""
 
 

@@ -1,6 +1,7 @@
 """The training loop, and the face that mmengine's hooks know as ``runner``."""
 
 import math
+import operator
 import time
 from collections.abc import Iterator, Mapping
 from itertools import islice
@@ -25,15 +26,17 @@ from openmix.engine.optim import Schedule, build_optimizer, load_optimizer_state
 from openmix.engine.preprocess import Normalize
 from openmix.engine.signals import StopRequest
 from openmix.engine.step import NonFiniteError, TrainStep
-from openmix.errors import UserError
+from openmix.errors import Reported, UserError
 from openmix.tasks.base import Task
 from openmix.tasks.context import StepContext
 
 __all__ = ["Stopped", "Trainer"]
 
 
-class Stopped(Exception):  # noqa: N818  (it is no error)
+class Stopped(Reported):
     """A signal asked the run to stop; it has saved a checkpoint and can be resumed."""
+
+    exit_code = 75
 
 
 class Trainer:
@@ -226,6 +229,8 @@ class Trainer:
         if self.saving.save_best is None:
             return False
         value = self.metrics[self.saving.save_best]
+        if not all(map(math.isfinite, self.metrics.values())):  # a network that diverged may still hit by chance
+            return False
         score = -value if self.saving.save_best in ("nll", "ece") else value
         if not score > self.best:  # nothing is better than NaN, and NaN better than nothing
             return False
@@ -282,12 +287,21 @@ class Trainer:
             which = "this config" if state["ema"] is None else "the checkpoint"
             raise UserError(f"only {which} averages the weights (EMAHook): the checkpoint and the config must agree")
         load_weights(self.task, state["model"])
-        self.iter, self.best, self.metrics = state["step"], state["best"], state["metrics"]
-        self.epoch = self.iter // self.steps_per_epoch
-        self.schedule.fast_forward(self.iter, self.steps_per_epoch)
-        load_optimizer_state(self.optimizer, state["optimizer"])
-        self.step.scaler.load_state_dict(state["scaler"])
-        self.averages.load_state_dict(state["averages"])
+        try:
+            self.iter, self.best, self.metrics = (
+                operator.index(state["step"]),
+                float(state["best"]),
+                dict(state["metrics"]),
+            )
+            self.epoch = self.iter // self.steps_per_epoch
+            self.schedule.fast_forward(self.iter, self.steps_per_epoch)
+            load_optimizer_state(self.optimizer, state["optimizer"])
+            self.step.scaler.load_state_dict(state["scaler"])
+            self.averages.load_state_dict(state["averages"])
+        except UserError:
+            raise
+        except Exception as error:  # what a damaged file holds may be anything
+            raise UserError(f"the checkpoint is damaged: {type(error).__name__}: {error}") from error
         self._resumed_from = state
 
     def _restore_hooks(self, state: Mapping[str, Any]) -> None:

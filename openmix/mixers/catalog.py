@@ -20,7 +20,7 @@ from torch import Tensor
 from openmix.errors import did_you_mean
 from openmix.ops.target import Mixed
 
-__all__ = ["Method", "Mixer", "build_mixer", "classes", "get_method", "list_mixers", "mixer"]
+__all__ = ["Method", "Mixer", "build_mixer", "classes", "get_method", "list_mixers", "mixer", "mixer_class"]
 
 Kind = Literal["input", "feature", "label", "learned"]
 
@@ -159,7 +159,7 @@ class Mixer:
         if self.kind == "input" and not self.needs:
             self.function(torch.zeros(2, 1, 32, 32, device="cpu"), labels, generator=generator)
         elif self.kind == "feature":
-            self.function(labels, generator=generator, stages=("1", "2", "3", "4"))
+            self.function(labels, generator=generator, stages=tuple(map(str, range(1, 33))))
 
     @property
     def name(self) -> str:
@@ -218,7 +218,7 @@ class Mixer:
 @functools.cache
 def _class_of(method: Method) -> type[Mixer]:
     """Make the class of a method: a :class:`Mixer` whose signature is the method's hyper-parameters."""
-    preset = inspect.Parameter("preset", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="str | None")
+    preset = inspect.Parameter("preset", inspect.Parameter.KEYWORD_ONLY, default=None, annotation=str | None)
     namespace = {
         "method": method,
         "__doc__": method.function.__doc__,
@@ -246,7 +246,12 @@ def build_mixer(name: str, preset: str | None = None, **hyper: Any) -> Mixer:
     >>> build_mixer("cutmix", alpha=0.2)
     CutMix(alpha=0.2, per_sample=False)
     """
-    return _class_of(get_method(name))(preset=preset, **hyper)
+    return mixer_class(name)(preset=preset, **hyper)
+
+
+def mixer_class(name: str) -> type[Mixer]:
+    """Return the class of a method by its name: ``mixer_class("cutmix")(alpha=1.0)``."""
+    return _class_of(get_method(name))
 
 
 def classes() -> dict[str, type[Mixer]]:

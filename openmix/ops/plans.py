@@ -131,7 +131,7 @@ class KeepPlan(_OnDevice):
     @property
     def masks(self) -> Tensor:
         """See :class:`Plan`."""
-        return _shares(torch.ones(len(self.itself), 1, 1, 1, device=self.itself.device))
+        return _shares(torch.ones(len(self.itself), 1, 1, 1, dtype=torch.float32, device=self.itself.device))
 
     def apply(self, x: Tensor, interpolation: str | None = None) -> Tensor:
         """Return ``x`` itself: nothing is written to it anywhere."""

@@ -38,9 +38,9 @@ def generator_for(*key: int | str) -> torch.Generator:
 def sample_beta(alpha: float, shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
     """Draw from Beta(alpha, alpha).
 
-    ``torch.distributions.Beta`` takes no generator, so this asks the sampler beneath it, in float64, where alphas as
-    small as 0.01 still have the right mean and variance. That sampler is private to torch; it is called here only, and
-    ``tests/ops/test_random.py`` compares its quantiles with SciPy's.
+    ``torch.distributions.Beta`` takes no generator, so this asks the Gamma sampler beneath it (private to torch, called
+    here only): the share of one Gamma(alpha) draw in the sum of two. It is taken in logarithms, as Gamma(alpha + 1)
+    times a uniform to the power of 1 / alpha, because the draws themselves underflow where alpha is small.
 
     Args:
         alpha: the parameter, > 0.
@@ -50,8 +50,11 @@ def sample_beta(alpha: float, shape: tuple[int, ...], generator: torch.Generator
     Returns:
         float32 tensor in [0, 1] on the CPU.
     """
-    concentration = torch.full((*shape, 2), alpha, dtype=torch.float64, device="cpu")
-    return torch._sample_dirichlet(concentration, generator=generator)[..., 0].float()  # pyright: ignore[reportPrivateImportUsage]
+    above_one = torch.full((2, *shape), alpha + 1, dtype=torch.float64, device="cpu")
+    gamma = torch._standard_gamma(above_one, generator=generator)  # pyright: ignore[reportPrivateImportUsage]
+    uniform = torch.rand(gamma.shape, generator=generator, dtype=torch.float64, device="cpu")
+    log_gamma = gamma.log() + uniform.log() / alpha
+    return torch.sigmoid(log_gamma[0] - log_gamma[1]).float()
 
 
 def sample_partner(batch_size: int, generator: torch.Generator | None = None) -> Tensor:

@@ -31,14 +31,17 @@ class Comparison:
 
     Args:
         runs: by config name, by seed, the metrics of that run; the first config is what the others are compared with.
+        split: what was evaluated, 'val' or 'test'.
         metric: which figure, for example 'top1'.
     """
 
-    def __init__(self, runs: Mapping[str, Mapping[int, Mapping[str, Any]]], metric: str = "top1") -> None:
+    def __init__(
+        self, runs: Mapping[str, Mapping[int, Mapping[str, Any]]], split: str = "test", metric: str = "top1"
+    ) -> None:
         names = list(runs)
         self.seeds = list(runs[names[0]])
         self.images = next(iter(runs[names[0]].values()))["n"]
-        self.metric = metric
+        self.split, self.metric = split, metric
         first = [runs[names[0]][seed][metric] for seed in self.seeds]
         self.rows: list[Row] = []
         for name in names:
@@ -51,7 +54,7 @@ class Comparison:
     def note(self) -> str:
         """Say what the figures are."""
         return (
-            f"{self.metric} on {self.images:,} test images, mean of {len(self.seeds)} seeds "
+            f"{self.metric} on {self.images:,} {self.split} images, mean of {len(self.seeds)} seeds "
             f"({', '.join(map(str, self.seeds))}); differences to {self.rows[0].name} seed by seed, "
             "± is the 95 % interval (Student's t) over seeds"
         )

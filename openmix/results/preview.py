@@ -33,7 +33,7 @@ def draw_grid(rows: Sequence[tuple[str, Sequence[Mixed]]], classes: Sequence[str
         line[0].text(-0.12, 0.5, name, transform=line[0].transAxes, ha="right", va="center", fontsize=9, weight="bold")
     figure.tight_layout(rect=(0.02, 0, 1, 1))
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    figure.savefig(path, format="png")
 
 
 def spell_target(mixed: Mixed, i: int, classes: Sequence[str]) -> str:

@@ -28,7 +28,8 @@ class MixUpClassification(Classification):
         backbone: images -> tuple of feature maps, with ``stage_names`` if a method mixes inside it.
         head: pooled features -> logits, and their loss on a ``MixTarget``, as ``ClsMixupHead`` has it.
         neck: feature maps -> pooled features; default global average pooling.
-        alpha: Beta's parameter, one for all modes or one for each; modes without one ignore it.
+        alpha: Beta's parameter, one for all modes or one for each; modes without one ignore it. None leaves each
+            method its own default.
         mix_mode: a method's name, or a list of them; "vanilla" is no mixing.
         mix_prob: probability of each mode, summing to 1; None is uniform.
         mix_repeat: how many times each micro-batch is mixed and run forward; the loss is their mean.
@@ -44,7 +45,7 @@ class MixUpClassification(Classification):
         backbone: nn.Module,
         head: ClsHead,
         neck: nn.Module | None = None,
-        alpha: float | Sequence[float] = 1.0,
+        alpha: float | Sequence[float] | None = None,
         mix_mode: str | Sequence[str] = "mixup",
         mix_prob: Sequence[float] | None = None,
         mix_repeat: int = 1,
@@ -125,7 +126,7 @@ class MixUpClassification(Classification):
 
 
 def build_mixers(
-    modes: Sequence[str], alpha: float | Sequence[float], mix_args: Mapping[str, Mapping[str, Any]]
+    modes: Sequence[str], alpha: float | Sequence[float] | None, mix_args: Mapping[str, Mapping[str, Any]]
 ) -> list[Mixer]:
     """Build one mixer a mode; ``alpha`` goes to those that have one and are not given another in ``mix_args``."""
     if not modes:
@@ -141,7 +142,7 @@ def build_mixers(
         build_mixer(name, **mix_args[name])
     mixers = []
     for name, own_alpha in zip(modes, alphas, strict=True):
-        takes_alpha = "alpha" in get_method(name).hyper
+        takes_alpha = own_alpha is not None and "alpha" in get_method(name).hyper
         mixers.append(build_mixer(name, **({"alpha": own_alpha} if takes_alpha else {}) | dict(mix_args.get(name, {}))))
     return mixers
 

@@ -41,7 +41,7 @@ def done(lab, tmp_path_factory) -> tuple[str, Path]:
 
 
 def content(folder: Path) -> dict[Path, bytes]:
-    return {p: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {p: p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file() and p.name != ".lock"}
 
 
 def cifar(root: Path, cut: int = 0) -> Path:

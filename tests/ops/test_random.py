@@ -115,3 +115,14 @@ def test_partner_obeys_its_generator():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         assert torch.equal(first, sample_partner(50))
+
+
+@pytest.mark.parametrize("alpha", [1e-9, 1e-6, 1e-4, 1e-3, 5e-3])
+def test_tiny_alphas_give_nearly_zero_or_one(alpha):
+    """The limit of the law: one image or the other, and not the half-and-half of an underflow."""
+    lam = sample_beta(alpha, (20_000,), generator_for("tiny", str(alpha))).double()
+    assert torch.isfinite(lam).all()
+    variance = 1 / (4 * (2 * alpha + 1))
+    assert abs(float(lam.mean()) - 0.5) < 4 * (variance / len(lam)) ** 0.5
+    assert abs(float(lam.var()) - variance) < 0.002
+    assert float(((lam > 0.01) & (lam < 0.99)).double().mean()) < 20 * alpha + 1e-3
