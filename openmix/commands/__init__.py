@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from openmix.errors import Reported, UserError
+from openmix.errors import Reported
 from openmix.version import __version__
 
 __all__ = ["main", "run_command"]
@@ -38,10 +38,10 @@ def run_command(name: str, argv: Sequence[str] | None = None, prog: str | None =
     try:
         return _run(module, parsed)
     except Reported as report:
-        # every process finds the same mistake in the input; a signal or a NaN may be one process's alone
+        # all processes find the same mistake in the input and stop together; a NaN may be one process's alone
         launched = getattr(parsed, "launcher", "none") != "none"
         others_say_it = launched and os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0"
-        if not (isinstance(report, UserError) and others_say_it):
+        if report.exit_code == 1 or not others_say_it:
             print(f"{'error: ' if report.exit_code < 75 else ''}{report}", file=sys.stderr)
         return report.exit_code
 

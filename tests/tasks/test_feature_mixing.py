@@ -29,7 +29,7 @@ def blend_by_hand(x, lam, partner):
 
 def loss_by_hand(task, batch, step: StepContext, layers):
     """Run stage by stage, mix where the method says, and weigh two plain cross entropies."""
-    draw = openmix.build_mixer("manifoldmix", alpha=1.0, layers=layers).function
+    draw = openmix.build_mixer("manifoldmix", layers=layers).function
     mix = draw(batch.labels, generator=step.generator("mix"), stages=("stage1", "stage2"))
     lam, partner = mix.plan.lam.flatten()[0].item(), mix.plan.partner.tolist()
     x = batch.images

@@ -272,3 +272,10 @@ def test_evaluation_does_not_mix(make_task, make_batch):
     images = make_batch().images
     expected = task.head(task.backbone(images)[-1].mean((2, 3)))
     torch.testing.assert_close(task.predict(images), expected)
+
+
+def test_without_alpha_each_method_keeps_its_own():
+    task = make_task(mix_mode=["mixup", "manifoldmix"], alpha=None)
+    assert [mixer.function.keywords.get("alpha") for mixer in task.mixers] == [None, None]
+    given = make_task(mix_mode=["mixup", "manifoldmix"], alpha=0.5)
+    assert [mixer.function.keywords["alpha"] for mixer in given.mixers] == [0.5, 0.5]
