@@ -274,7 +274,7 @@ def test_evaluation_does_not_mix(make_task, make_batch):
     torch.testing.assert_close(task.predict(images), expected)
 
 
-def test_without_alpha_each_method_keeps_its_own():
+def test_without_alpha_each_method_keeps_its_own(make_task):
     task = make_task(mix_mode=["mixup", "manifoldmix"], alpha=None)
     assert [mixer.function.keywords.get("alpha") for mixer in task.mixers] == [None, None]
     given = make_task(mix_mode=["mixup", "manifoldmix"], alpha=0.5)
