@@ -102,7 +102,7 @@ def plan_resizemix(
         height_width = torch.stack([boxes[:, 1] - boxes[:, 0], boxes[:, 3] - boxes[:, 2]], dim=1)
         step = torch.tensor(size, device="cpu").float() / height_width.clamp(min=1).float()
     partner = sample_partner(batch_size, generator)
-    return ResizePlan(partner, boxes.expand(batch_size, 4), step.expand(batch_size, 2), size)
+    return ResizePlan(partner, boxes.expand(batch_size, 4), size, step.expand(batch_size, 2))
 
 
 def _sample_scale(n: int, scope: Sequence[float], alpha: float | None, generator: torch.Generator | None) -> Tensor:

@@ -210,36 +210,17 @@ class BoxPlan(_OnDevice):
 
 
 @dataclass(frozen=True)
-class ResizePlan(_OnDevice):
+class ResizePlan(BoxPlan):
     """Pastes the whole partner image, made small, into a box of each image.
 
+    Its masks say where own pixels are kept and where the partner's are shown, wherever in the partner these come from.
+
     Attributes:
-        partner: int64 (B,).
-        boxes: int64 (B, 4), (y0, y1, x0, x1), half-open.
         step: float32 (B, 2), partner rows and columns per pasted row and column: pixel (i, j) of the box shows the
             partner's pixel (floor(i * step_y), floor(j * step_x)), which is the rule of ``interpolate``'s 'nearest'.
-        size: (H, W) of the images.
     """
 
-    partner: Tensor
-    boxes: Tensor
     step: Tensor
-    size: tuple[int, int]
-
-    @property
-    def sources(self) -> Tensor:
-        """See :class:`Plan`."""
-        return _pair(self.partner)
-
-    @property
-    def weights(self) -> Tensor:
-        """The exact area kept, and the exact area pasted."""
-        return BoxPlan(self.partner, self.boxes, self.size).weights
-
-    @property
-    def masks(self) -> Tensor:
-        """Where own pixels are kept and where the partner's are shown, wherever in the partner these come from."""
-        return BoxPlan(self.partner, self.boxes, self.size).masks
 
     def apply(self, x: Tensor, interpolation: str | None = None) -> Tensor:
         """Resize and paste; 'nearest' (the default) copies pixels of any dtype, 'bilinear' needs floating point."""
