@@ -5,11 +5,13 @@ Exit codes: 0 done; 2 the user's input is wrong; 75 stopped by a signal after sa
 """
 
 import argparse
+import ast
 import importlib
 import os
 import pkgutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 
 from openmix.errors import Reported
@@ -22,11 +24,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``openmix SUBCOMMAND ...`` and return the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     names = sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
-    parser = argparse.ArgumentParser(prog="openmix", description="Train and evaluate image models with mixing.")
+    parser = argparse.ArgumentParser(
+        prog="openmix",
+        description="Train and evaluate image models with mixing.",
+        epilog="\n".join(f"  {name:10}{_first_line(name)}" for name in names),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--version", action="version", version=f"openmix {__version__}")
     parser.add_argument("command", choices=names, help="what to do; 'openmix COMMAND --help' says more")
     command = parser.parse_args(arguments[:1]).command
     return run_command(command, arguments[1:])
+
+
+def _first_line(name: str) -> str:
+    """Return what a subcommand's docstring says first, without the imports that running it would cost."""
+    source = (Path(__path__[0]) / f"{name}.py").read_text()
+    return (ast.get_docstring(ast.parse(source)) or "").split("\n")[0]
 
 
 def run_command(name: str, argv: Sequence[str] | None = None, prog: str | None = None) -> int:
