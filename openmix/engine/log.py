@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,18 @@ from openmix.engine.records import MetricsFile
 from openmix.errors import UserError
 
 __all__ = ["Averages", "Reporter", "open_logger"]
+
+
+# what mmengine's visualizer backends import when they are first written to
+PACKAGES = {
+    "AimVisBackend": "aim",
+    "ClearMLVisBackend": "clearml",
+    "DVCLiveVisBackend": "dvclive",
+    "MLflowVisBackend": "mlflow",
+    "NeptuneVisBackend": "neptune",
+    "TensorboardVisBackend": "tensorboard",
+    "WandbVisBackend": "wandb",
+}
 
 
 class Averages:
@@ -75,6 +88,10 @@ class Reporter:
     def __init__(
         self, work_dir: Path, vis_backends: Sequence[Any], world: World, logger: logging.Logger, console: Console
     ) -> None:
+        for backend in vis_backends:
+            package = PACKAGES.get(backend["type"])
+            if package is not None and find_spec(package) is None:
+                raise UserError(f"vis_backends: {backend['type']} needs the package {package}; install it with pip")
         self.logger = logger
         self.enabled = world.is_main
         self.metrics = MetricsFile(work_dir / "metrics.jsonl")

@@ -95,9 +95,8 @@ class TestReporter:
 
         monkeypatch.setitem(sys.modules, "wandb", None)
         logger, console = open_logger(None, World(), quiet=True)
-        reporter = Reporter(tmp_path, [{"type": "WandbVisBackend"}], World(), logger, console)
-        with pytest.raises(UserError, match=r"vis_backends: WandbVisBackend cannot be used: .*pip install wandb"):
-            reporter.start(0, 10)
+        with pytest.raises(UserError, match=r"vis_backends: WandbVisBackend needs the package wandb"):
+            Reporter(tmp_path, [{"type": "WandbVisBackend"}], World(), logger, console)
 
     @pytest.mark.parametrize("aloud", [True, False])
     def test_every_record_is_written_but_not_every_one_printed(self, tmp_path, capsys, aloud):
@@ -112,3 +111,12 @@ class TestReporter:
 def test_metrics_are_spelt_with_their_units():
     metrics = {"top1": 93.456, "top5": 99.9, "nll": 0.23456, "ece": 0.01234, "n": 10000}
     assert spell_metrics(metrics) == "top1 93.46 %, top5 99.90 %, nll 0.2346, ece 0.0123 over 10,000 images"
+
+
+def test_a_tracker_that_is_not_installed_costs_the_earlier_run_nothing(lab, tmp_path, monkeypatch):
+    path, run = lab.write(tmp_path), tmp_path / "run"
+    lab.train(path, run)
+    monkeypatch.setattr("openmix.engine.log.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="WandbVisBackend needs the package wandb"):
+        lab.train(path, run, vis_backends=[{"type": "WandbVisBackend"}])
+    assert not (run / "earlier").exists()

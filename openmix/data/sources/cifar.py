@@ -62,7 +62,7 @@ class _CIFAR(ArraySource):
         names = read_plain_pickle(path, expected).get(self.names_key)
         if not isinstance(names, list) or len(names) != self.num_classes:
             raise UserError(f"{path} ({path.stat().st_size:,} bytes) lists no class names: expected {expected}")
-        return [name.decode() if isinstance(name, bytes) else str(name) for name in names]
+        return [name.decode(errors="replace") if isinstance(name, bytes) else str(name) for name in names]
 
     def _read_batch(self, path: Path) -> tuple[np.ndarray, Tensor]:
         """Return one file's pixels, uint8 (n, 3072), and labels, int64 (n,)."""
@@ -143,7 +143,10 @@ def _integers(value: Any) -> np.ndarray | None:
     """Return a list or an array of integers as int64 (n,), None for anything else."""
     if not isinstance(value, (list, np.ndarray)) or not all(isinstance(item, (int, np.integer)) for item in value):
         return None
-    return np.array(value, dtype=np.int64)
+    try:
+        return np.array(value, dtype=np.int64)
+    except OverflowError:
+        return None
 
 
 def _download(name: str, root: Path) -> None:
