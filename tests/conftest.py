@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 import torch
 
+# a run's numbers depend on its threads: the processes that tests start have one each, and so has this one
+torch.set_num_threads(1)
+
 RANKS = Path(__file__).parent / "ranks.py"
 
 # 6 steps an epoch, 12 in all; neither set divides into whole batches
