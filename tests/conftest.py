@@ -15,6 +15,7 @@ import torch
 
 # a run's numbers depend on its threads: the processes that tests start have one each, and so has this one
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 
 RANKS = Path(__file__).parent / "ranks.py"
 
