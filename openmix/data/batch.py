@@ -16,11 +16,13 @@ class Batch:
         views: one or several (B, C, H, W) tensors of the same images, uint8 as loaded or float once normalised.
         labels: int64 (B,).
         index: int64 (B,), each image's position in its data set.
+        pixel_range: float32 (2, C), the values of black and of white in float views; None where they are 0 and 1.
     """
 
     views: tuple[Tensor, ...]
     labels: Tensor
     index: Tensor
+    pixel_range: Tensor | None = None
 
     @property
     def images(self) -> Tensor:
@@ -36,6 +38,7 @@ class Batch:
             tuple(v.to(device, non_blocking=True) for v in self.views),
             self.labels.to(device, non_blocking=True),
             self.index.to(device, non_blocking=True),
+            None if self.pixel_range is None else self.pixel_range.to(device, non_blocking=True),
         )
 
     def pin_memory(self) -> "Batch":

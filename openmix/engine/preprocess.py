@@ -1,6 +1,7 @@
 """From what a loader yields to what a network sees, on the device."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +32,7 @@ class Normalize(nn.Module):
         self.channels = len(mean)
         self.scale, self.shift = 1 / std, -mean / std
         self.scale_uint8 = self.scale / 255
+        self.pixel_range = torch.stack([self.shift, self.shift + self.scale]).flatten(1)  # of black and of white
 
     def forward(self, images: Tensor) -> Tensor:
         """Normalise images (B, C, H, W)."""
@@ -42,5 +44,6 @@ class Normalize(nn.Module):
         return torch.addcmul(self.shift, images.float(), scale)
 
     def batch(self, batch: Batch) -> Batch:
-        """Normalise every view of a batch."""
-        return batch.with_views(*(self(view) for view in batch.views))
+        """Normalise every view of a batch, and tell it what black and white have become."""
+        views = tuple(self(view) for view in batch.views)
+        return replace(batch, views=views, pixel_range=self.pixel_range)

@@ -2,9 +2,20 @@
 
 from openmix.mixers.catalog import build_mixer, list_mixers
 from openmix.mixers.cutmix import cutmix
+from openmix.mixers.cutout import cutout
+from openmix.mixers.fmix import fmix
+from openmix.mixers.gridmix import gridmix
 from openmix.mixers.manifoldmix import manifoldmix
 from openmix.mixers.mixup import mixup
+from openmix.mixers.mosaic import mosaic
+from openmix.mixers.randomerasing import randomerasing
 from openmix.mixers.resizemix import resizemix
+from openmix.mixers.ricap import ricap
+from openmix.mixers.smoothmix import smoothmix
+from openmix.mixers.starmix import starmix
 from openmix.mixers.vanilla import vanilla
 
-__all__ = ["build_mixer", "cutmix", "list_mixers", "manifoldmix", "mixup", "resizemix", "vanilla"]
+__all__ = [
+    "build_mixer", "cutmix", "cutout", "fmix", "gridmix", "list_mixers", "manifoldmix", "mixup", "mosaic",
+    "randomerasing", "resizemix", "ricap", "smoothmix", "starmix", "vanilla",
+]  # fmt: skip

@@ -24,6 +24,9 @@ __all__ = ["Method", "Mixer", "build_mixer", "classes", "get_method", "list_mixe
 
 Kind = Literal["input", "feature", "label", "learned"]
 
+# keyword arguments that are handed to a method at each call, and are no hyper-parameters of it
+AT_CALL = ("generator", "pixel_range")
+
 ELSEWHERE = {
     "feature": "mixes inside a network: use it as a mix_mode of MixUpClassification",
     "label": "relabels after the forward pass: use it as a mix_mode of MixUpClassification",
@@ -43,6 +46,9 @@ class Method:
         needs: tensors that it must be handed besides images and labels, by keyword.
         presets: named sets of hyper-parameters, for ports that differ from the authors' code.
         base: for kind 'label', the input method whose labels it redraws; its hyper-parameters are taken as well.
+        paper: what to cite, "Authors, venue year"; empty where nobody published it.
+        link: the paper's address.
+        lam: what the own label's weight is, in a few words.
     """
 
     name: str
@@ -52,16 +58,24 @@ class Method:
     needs: tuple[str, ...]
     presets: Mapping[str, Mapping[str, Any]] = field(hash=False)
     base: str | None
+    paper: str = ""
+    link: str = ""
+    lam: str = ""
 
     @functools.cached_property
     def own_hyper(self) -> dict[str, inspect.Parameter]:
-        """The function's hyper-parameters: keyword-only arguments with a default, other than the generator."""
+        """The function's hyper-parameters: keyword-only arguments with a default, but for :data:`AT_CALL`."""
         parameters = inspect.signature(self.function, eval_str=True).parameters.values()
         return {
             p.name: p
             for p in parameters
-            if p.kind is p.KEYWORD_ONLY and p.default is not p.empty and p.name != "generator"
+            if p.kind is p.KEYWORD_ONLY and p.default is not p.empty and p.name not in AT_CALL
         }
+
+    @functools.cached_property
+    def takes_pixel_range(self) -> bool:
+        """Whether the function works on colours, and has to be told what black and white are."""
+        return "pixel_range" in inspect.signature(self.function).parameters
 
     @functools.cached_property
     def hyper(self) -> dict[str, inspect.Parameter]:
@@ -79,19 +93,23 @@ def mixer(
     needs: Sequence[str] = (),
     presets: Mapping[str, Mapping[str, Any]] | None = None,
     base: str | None = None,
+    paper: str = "",
+    link: str = "",
+    lam: str = "",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter a function in the catalogue, under its own name; the function itself is returned unchanged.
 
     Its signature by kind, with a generator that may be None and hyper-parameters after it:
 
-    - input: ``(images, labels, *, generator=None, <needs>, ...) -> Mixed``
+    - input: ``(images, labels, *, generator=None, <needs>, ...) -> Mixed``; a method that computes with colours takes
+      ``pixel_range=None`` as well, (2, C): the values of black and of white in the images, None for 0 and 1
     - feature: ``(labels, *, generator=None, stages, ...) -> FeatureMix``
     - label: ``(mixed, *, <needs>, ...) -> MixTarget``
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         name = function.__name__
-        _METHODS[name] = Method(name, title, function, kind, tuple(needs), presets or {}, base)
+        _METHODS[name] = Method(name, title, function, kind, tuple(needs), presets or {}, base, paper, link, lam)
         return function
 
     return register
@@ -183,6 +201,7 @@ class Mixer:
         *,
         generator: torch.Generator | None = None,
         model: torch.nn.Module | None = None,
+        pixel_range: Tensor | None = None,
         **needs: Tensor,
     ) -> Mixed:
         """Mix a batch.
@@ -192,6 +211,8 @@ class Mixer:
             labels: int64 (B,).
             generator: a CPU generator; None takes torch's default one. Same state, same mix, on every device.
             model: a network to compute what :attr:`needs` names; not used where nothing is needed.
+            pixel_range: float (2, C), the values of black and of white in the images; None for images in [0, 1]. Only
+                methods that compute with colours look at it.
             **needs: what :attr:`needs` names, for example ``saliency`` (B, H, W).
 
         Raises:
@@ -205,6 +226,8 @@ class Mixer:
         missing = [n for n in self.needs if n not in needs]
         if missing:
             raise TypeError(f"{self.name} needs {', '.join(missing)}: pass {missing[0]}=")
+        if self.method.takes_pixel_range:
+            return self.function(images, labels, generator=generator, pixel_range=pixel_range, **needs)
         return self.function(images, labels, generator=generator, **needs)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -7,16 +7,22 @@ import torch
 from torch import Tensor
 
 from openmix.mixers.catalog import mixer
+from openmix.ops.box_plans import BoxPlan
 from openmix.ops.boxes import clip_boxes
 from openmix.ops.checks import check_positive
-from openmix.ops.plans import BoxPlan, check_batch, mix
+from openmix.ops.plans import check_batch, mix
 from openmix.ops.random import sample_beta, sample_integers, sample_partner
 from openmix.ops.target import Mixed
 
 __all__ = ["cutmix", "plan_cutmix"]
 
 
-@mixer("CutMix")
+@mixer(
+    "CutMix",
+    paper="Yun et al., ICCV 2019",
+    link="https://arxiv.org/abs/1905.04899",
+    lam="1 - area of the box",
+)
 def cutmix(
     images: Tensor,
     labels: Tensor,

@@ -14,7 +14,13 @@ from openmix.ops.target import MixTarget
 __all__ = ["manifoldmix"]
 
 
-@mixer("ManifoldMix", kind="feature")
+@mixer(
+    "ManifoldMix",
+    kind="feature",
+    paper="Verma et al., ICML 2019",
+    link="https://arxiv.org/abs/1806.05236",
+    lam="own factor of the blend",
+)
 def manifoldmix(
     labels: Tensor,
     *,

@@ -12,7 +12,12 @@ from openmix.ops.target import Mixed
 __all__ = ["mixup", "plan_mixup"]
 
 
-@mixer("MixUp")
+@mixer(
+    "MixUp",
+    paper="Zhang et al., ICLR 2018",
+    link="https://arxiv.org/abs/1710.09412",
+    lam="own factor of the blend",
+)
 def mixup(
     images: Tensor,
     labels: Tensor,

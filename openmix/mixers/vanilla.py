@@ -10,7 +10,7 @@ from openmix.ops.target import Mixed
 __all__ = ["vanilla"]
 
 
-@mixer("Vanilla")
+@mixer("Vanilla", lam="1 always")
 def vanilla(images: Tensor, labels: Tensor, *, generator: torch.Generator | None = None) -> Mixed:
     """Return the batch as it is: each image a pair with itself, of weights 1 and 0.
 

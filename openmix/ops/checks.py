@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-__all__ = ["check_choice", "check_positive", "check_range"]
+__all__ = ["check_choice", "check_integer", "check_positive", "check_probability", "check_range"]
 
 
 def check_positive(name: str, value: float) -> None:
@@ -21,3 +21,15 @@ def check_range(name: str, value: Sequence[float], low: float, high: float) -> N
     """Raise ValueError unless ``value`` is a pair ``(a, b)`` with low < a <= b <= high."""
     if len(value) != 2 or not low < value[0] <= value[1] <= high:
         raise ValueError(f"{name} must be a pair (a, b) with {low} < a <= b <= {high}, got {value!r}")
+
+
+def check_integer(name: str, value: int, low: int) -> None:
+    """Raise ValueError unless ``value`` is an integer of at least ``low``."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        raise ValueError(f"{name} must be an integer of at least {low}, got {value!r}")
+
+
+def check_probability(name: str, value: float) -> None:
+    """Raise ValueError unless ``value`` is a number in [0, 1]."""
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a number in [0, 1], got {value!r}")

@@ -9,7 +9,10 @@ import hashlib
 import torch
 from torch import Tensor
 
-__all__ = ["derive_seed", "generator_for", "sample_beta", "sample_integers", "sample_partner", "sample_uniform"]
+__all__ = [
+    "derive_seed", "generator_for", "sample_beta", "sample_dirichlet", "sample_integers", "sample_partner",
+    "sample_sources", "sample_uniform",
+]  # fmt: skip
 
 
 def derive_seed(*key: int | str) -> int:
@@ -35,31 +38,52 @@ def generator_for(*key: int | str) -> torch.Generator:
     return torch.Generator("cpu").manual_seed(derive_seed(*key))
 
 
-def sample_beta(alpha: float, shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
-    """Draw from Beta(alpha, alpha).
-
-    ``torch.distributions.Beta`` takes no generator, so this asks the Gamma sampler beneath it (private to torch, called
-    here only): the share of one Gamma(alpha) draw in the sum of two. It is taken in logarithms, as Gamma(alpha + 1)
-    times a uniform to the power of 1 / alpha, because the draws themselves underflow where alpha is small.
+def sample_beta(
+    alpha: float, shape: tuple[int, ...], generator: torch.Generator | None = None, beta: float | None = None
+) -> Tensor:
+    """Draw from Beta(alpha, beta).
 
     Args:
-        alpha: the parameter, > 0.
+        alpha: the first parameter, > 0.
         shape: shape of the result.
         generator: a CPU generator; None takes torch's default one.
+        beta: the second parameter, > 0; None is the first again.
 
     Returns:
         float32 tensor in [0, 1] on the CPU.
     """
-    above_one = torch.full((2, *shape), alpha + 1, dtype=torch.float64, device="cpu")
-    gamma = torch._standard_gamma(above_one, generator=generator)  # pyright: ignore[reportPrivateImportUsage]
-    uniform = torch.rand(gamma.shape, generator=generator, dtype=torch.float64, device="cpu")
-    log_gamma = gamma.log() + uniform.log() / alpha
-    return torch.sigmoid(log_gamma[0] - log_gamma[1]).float()
+    log_a, log_b = _log_gamma(torch.tensor([alpha, alpha if beta is None else beta], device="cpu"), shape, generator)
+    return torch.sigmoid(log_a - log_b).float()
+
+
+def sample_dirichlet(alpha: float, shape: tuple[int, ...], k: int, generator: torch.Generator | None = None) -> Tensor:
+    """Draw from Dirichlet(alpha, ..., alpha) of ``k`` parts: float32 (*shape, k) on the CPU, each row summing to 1."""
+    log_parts = _log_gamma(torch.full((k,), alpha, device="cpu"), shape, generator)
+    return torch.softmax(log_parts, dim=0).movedim(0, -1).float()
+
+
+def _log_gamma(alphas: Tensor, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
+    """Draw the logarithms of Gamma(alpha) for each of alphas (K,): float64 (K, *shape).
+
+    ``torch.distributions`` takes no generator, so this asks the sampler beneath it, private to torch and called here
+    only. Gamma(alpha) is drawn as Gamma(alpha + 1) times a uniform to the power of 1 / alpha, and in logarithms, because
+    the draws themselves underflow where alpha is small.
+    """
+    alphas = alphas.double().reshape(-1, *(1 for _ in shape)).expand(-1, *shape)
+    above_one = torch._standard_gamma((alphas + 1).contiguous(), generator=generator)  # pyright: ignore[reportPrivateImportUsage]
+    uniform = torch.rand(above_one.shape, generator=generator, dtype=torch.float64, device="cpu")
+    return above_one.log() + uniform.log() / alphas
 
 
 def sample_partner(batch_size: int, generator: torch.Generator | None = None) -> Tensor:
     """Draw the partner of every image: a uniform permutation, fixed points included, int64 (B,) on the CPU."""
     return torch.randperm(batch_size, generator=generator, device="cpu")
+
+
+def sample_sources(batch_size: int, k: int, generator: torch.Generator | None = None) -> Tensor:
+    """Draw the k images that each image is made of, itself first, then k - 1 partners: int64 (B, k) on the CPU."""
+    partners = [sample_partner(batch_size, generator) for _ in range(k - 1)]
+    return torch.stack([torch.arange(batch_size, device="cpu"), *partners], dim=1)
 
 
 def sample_uniform(low: float, high: float, shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:

@@ -9,7 +9,8 @@ from torch import nn
 from torchvision.models import resnet18
 
 from openmix.models.mix_points import MixPoints
-from openmix.ops.plans import BlendPlan, BoxPlan
+from openmix.ops.box_plans import BoxPlan
+from openmix.ops.plans import BlendPlan
 
 IMAGES = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 PARTNER = torch.tensor([2, 0, 3, 1])

@@ -1,0 +1,119 @@
+"""Plans of more than two sources: K images blended, and four images laid out about a point."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from openmix.ops.plans import OnDevice, check_size
+
+__all__ = ["MosaicPlan", "SumPlan"]
+
+
+@dataclass(frozen=True)
+class SumPlan(OnDevice):
+    """Blends K images each: ``sum_k shares[:, k] * x[sources[:, k]]``.
+
+    Attributes:
+        sources: int64 (B, K), the image itself first.
+        shares: float32 (B, K), each row summing to 1.
+    """
+
+    sources: Tensor
+    shares: Tensor
+
+    @property
+    def weights(self) -> Tensor:
+        """See :class:`~openmix.ops.plans.Plan`."""
+        return self.shares
+
+    @property
+    def masks(self) -> Tensor:
+        """See :class:`~openmix.ops.plans.Plan`."""
+        return self.shares[:, :, None, None]
+
+    def apply(self, x: Tensor, interpolation: str | None = None) -> Tensor:
+        """Blend in float32 at least and cast back; integers are refused with TypeError."""
+        check_size(x, len(self.sources), None)
+        if not x.is_floating_point():
+            raise TypeError(f"cannot blend {x.dtype}: this method mixes images by shares; pass floating point values")
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        shares = self.shares[:, :, None, None, None].to(wide.dtype)
+        mixed = wide * shares[:, 0]
+        for k in range(1, self.sources.shape[1]):
+            mixed = torch.addcmul(mixed, wide[self.sources[:, k]], shares[:, k])
+        return mixed.to(x.dtype)
+
+
+@dataclass(frozen=True)
+class MosaicPlan(OnDevice):
+    """Cuts each image at a row and a column and fills the four fields with four images.
+
+    Attributes:
+        sources: int64 (B, 4), the image itself first.
+        field: int64 (B, 4), which source each field shows: top left, top right, bottom left, bottom right.
+        cut: int64 (B, 2), the first row and the first column of the lower and of the right fields.
+        origin: int64 (B, 4, 2), of each field, the row and the column of its source that its first pixel shows.
+        step: float32 (B, 4, 2), rows and columns of the source for each one of the field: 1 for a crop.
+        size: (H, W) of the images.
+    """
+
+    sources: Tensor
+    field: Tensor
+    cut: Tensor
+    origin: Tensor
+    step: Tensor
+    size: tuple[int, int]
+
+    @property
+    def weights(self) -> Tensor:
+        """The exact area of each source's field."""
+        height, width = self.size
+        top, left = self.cut[:, 0], self.cut[:, 1]
+        area = torch.stack(
+            [top * left, top * (width - left), (height - top) * left, (height - top) * (width - left)], dim=1
+        )
+        return torch.zeros_like(area, dtype=torch.float32).scatter_(1, self.field, area.float() / (height * width))
+
+    @property
+    def masks(self) -> Tensor:
+        """See :class:`~openmix.ops.plans.Plan`."""
+        shown = self._shown_source()[:, None]
+        return (shown == torch.arange(4, device=shown.device)[None, :, None, None]).float()
+
+    def apply(self, x: Tensor, interpolation: str | None = None) -> Tensor:
+        """Copy pixels, by the nearest one where a source is made small: exact for every dtype."""
+        check_size(x, len(self.sources), self.size)
+        number = self._field_number()
+        image = self.sources.gather(1, self._shown_source().flatten(1)).view_as(number)
+        row, column = (self._source_lines(number, axis) for axis in (0, 1))
+        return x[image, :, row, column].permute(0, 3, 1, 2).contiguous(memory_format=_layout(x))
+
+    def _field_number(self) -> Tensor:
+        """Return which field each pixel lies in: int64 (B, H, W)."""
+        height, width = self.size
+        low = torch.arange(height, device=self.cut.device)[None, :, None] >= self.cut[:, 0, None, None]
+        right = torch.arange(width, device=self.cut.device)[None, None, :] >= self.cut[:, 1, None, None]
+        return 2 * low.long() + right.long()
+
+    def _shown_source(self) -> Tensor:
+        """Return which of the four sources each pixel shows: int64 (B, H, W)."""
+        number = self._field_number()
+        return self.field.gather(1, number.flatten(1)).view_as(number)
+
+    def _source_lines(self, number: Tensor, axis: int) -> Tensor:
+        """Return the row (axis 0) or column (1) of its source that each pixel shows: int64 (B, H, W)."""
+        lines = torch.arange(self.size[axis], device=number.device)
+        lines = lines[None, :, None] if axis == 0 else lines[None, None, :]
+        beyond = (number >= 2) if axis == 0 else (number % 2 == 1)
+        offset = lines - torch.where(beyond, self.cut[:, axis, None, None], 0)
+        flat = number.flatten(1)
+        origin, step = (t[:, :, axis].gather(1, flat).view_as(number) for t in (self.origin, self.step))
+        return (origin + (offset * step).floor().long()).clamp(0, self.size[axis] - 1)
+
+
+def _layout(x: Tensor) -> torch.memory_format:
+    channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return torch.channels_last if channels_last else torch.contiguous_format
