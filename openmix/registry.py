@@ -148,7 +148,9 @@ def _schedulers() -> dict[str, Any]:
 
 
 MODELS = _registry("model", {name: getattr(models, name) for name in models.__all__})
-TASKS = _registry("task", {name: getattr(tasks, name) for name in ("Classification", "MixUpClassification")})
+TASKS = _registry(
+    "task", {name: getattr(tasks, name) for name in ("AugMixClassification", "Classification", "MixUpClassification")}
+)
 DATASETS = _registry("dataset", data.SOURCES)
 TRANSFORMS = _registry("transform", TRANSFORM_CLASSES)
 LOADERS = _registry("loader", data.LOADERS)
@@ -161,6 +163,7 @@ SLOTS = {
     "backbone": MODELS,
     "neck": MODELS,
     "head": MODELS,
+    "loss": MODELS,
     "dataset": DATASETS,
     "pipeline": TRANSFORMS,
     "transforms": TRANSFORMS,

@@ -85,7 +85,7 @@ def test_the_example():
     assert isinstance(task.backbone, models.ResNet_CIFAR) and isinstance(task.head, models.ClsMixupHead)
     assert sum(p.numel() for p in task.parameters()) == 11_173_962
     assert [(m.name, m.hyper) for m in task.mixers] == [("mixup", {"alpha": 0.1}), ("cutmix", {"alpha": 1})]
-    assert task.mix_prob.tolist() == [0.4, 0.6]
+    assert task.policy.probs.tolist() == [0.4, 0.6]
     batch = Batch((torch.rand(2, 3, 32, 32),), torch.tensor([1, 2]), torch.arange(2))
     loss = task(batch, tasks.StepContext(0, 0, 0, 0, 0.0))["loss"]
     loss.backward()

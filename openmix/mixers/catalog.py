@@ -194,6 +194,10 @@ class Mixer:
         """What the method must be handed besides images and labels."""
         return self.method.needs
 
+    def draw(self, generator: torch.Generator | None = None, epoch: int | None = None) -> Mixer:
+        """Return the mixer itself: which mixer mixes the next batch is drawn by compositions."""
+        return self
+
     def __call__(
         self,
         images: Tensor,
@@ -202,6 +206,7 @@ class Mixer:
         generator: torch.Generator | None = None,
         model: torch.nn.Module | None = None,
         pixel_range: Tensor | None = None,
+        epoch: int | None = None,
         **needs: Tensor,
     ) -> Mixed:
         """Mix a batch.
@@ -213,6 +218,7 @@ class Mixer:
             model: a network to compute what :attr:`needs` names; not used where nothing is needed.
             pixel_range: float (2, C), the values of black and of white in the images; None for images in [0, 1]. Only
                 methods that compute with colours look at it.
+            epoch: not used; compositions that act in some epochs only pass it on.
             **needs: what :attr:`needs` names, for example ``saliency`` (B, H, W).
 
         Raises:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from openmix.mixers.catalog import mixer
 from openmix.mixers.cutmix import sample_centre
-from openmix.ops.box_plans import ResizePlan, largest_box
+from openmix.ops.box_plans import ResizePlan, resize_plan
 from openmix.ops.boxes import clip_boxes, shift_boxes
 from openmix.ops.checks import check_choice, check_positive, check_range
 from openmix.ops.plans import check_batch, mix
@@ -130,8 +130,7 @@ def plan_resizemix(
         height_width = torch.stack([boxes[:, 1] - boxes[:, 0], boxes[:, 3] - boxes[:, 2]], dim=1)
         step = torch.tensor(size, device="cpu").float() / height_width.clamp(min=1).float()
     partner = sample_partner(batch_size, generator)
-    boxes, step = boxes.expand(batch_size, 4), step.expand(batch_size, 2)
-    return ResizePlan(partner, boxes, size, step, largest_box(boxes), interpolation)
+    return resize_plan(partner, boxes.expand(batch_size, 4), size, step.expand(batch_size, 2), interpolation)
 
 
 def _sample_scale(

@@ -1,7 +1,11 @@
-"""Networks as plain modules: backbones, necks, heads, and mixing inside them."""
+"""Networks as plain modules: backbones, necks, heads, losses, and mixing inside them."""
 
 from openmix.models.backbones import ConvNet, ResNet_CIFAR
 from openmix.models.heads import ClsHead, ClsMixupHead
+from openmix.models.losses import DecoupledCrossEntropy, MixBinaryCrossEntropy, MixCrossEntropy
 from openmix.models.necks import GlobalAveragePooling
 
-__all__ = ["ClsHead", "ClsMixupHead", "ConvNet", "GlobalAveragePooling", "ResNet_CIFAR"]
+__all__ = [
+    "ClsHead", "ClsMixupHead", "ConvNet", "DecoupledCrossEntropy", "GlobalAveragePooling", "MixBinaryCrossEntropy",
+    "MixCrossEntropy", "ResNet_CIFAR",
+]  # fmt: skip

@@ -1,16 +1,16 @@
 """Heads: from pooled features to logits, and from logits to a loss."""
 
+import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from openmix.ops.losses import mix_cross_entropy
+from openmix.models.losses import MixCrossEntropy
 from openmix.ops.target import MixTarget
 
 __all__ = ["ClsHead", "ClsMixupHead"]
 
 
 class ClsHead(nn.Module):
-    """A linear classifier with cross entropy on plain labels or on mixed ones.
+    """A linear classifier with a loss on plain labels or on mixed ones.
 
     OpenMixup's head for mixing averages the loss before it weighs per-image lambdas; this one does not.
 
@@ -18,17 +18,21 @@ class ClsHead(nn.Module):
         num_classes: number of classes.
         in_channels: of the pooled features; a config may leave it out, and the backbone's last stage decides.
         label_smoothing: share in [0, 1) of the target that is spread over all classes; default none.
+        loss: module that is called with logits (B, C) and a ``MixTarget`` and returns a 0-d tensor, in a config
+            ``dict(type='MixBinaryCrossEntropy', ...)``; default ``MixCrossEntropy(label_smoothing)``.
 
     Raises:
-        ValueError: label_smoothing out of range.
+        ValueError: label_smoothing out of range, or given besides a loss, which has its own.
     """
 
-    def __init__(self, num_classes: int, in_channels: int, label_smoothing: float = 0.0) -> None:
+    def __init__(
+        self, num_classes: int, in_channels: int, label_smoothing: float = 0.0, loss: nn.Module | None = None
+    ) -> None:
         super().__init__()
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be in [0, 1), got {label_smoothing}")
+        if loss is not None and label_smoothing != 0:
+            raise ValueError("label_smoothing and loss are both given: pass label_smoothing to the loss instead")
         self.num_classes = num_classes
-        self.label_smoothing = label_smoothing
+        self.criterion = loss if loss is not None else MixCrossEntropy(label_smoothing)
         self.fc = nn.Linear(in_channels, num_classes)
         # OpenMixup's initialisation, kept because its published numbers start from it
         nn.init.normal_(self.fc.weight, std=0.01)
@@ -39,10 +43,16 @@ class ClsHead(nn.Module):
         return self.fc(pooled)
 
     def loss(self, logits: Tensor, target: Tensor | MixTarget) -> Tensor:
-        """Return the mean cross entropy of logits (B, C) and int64 labels (B,), or K weighted labels an image."""
-        if isinstance(target, MixTarget):
-            return mix_cross_entropy(logits, target, label_smoothing=self.label_smoothing)
-        return F.cross_entropy(logits.float(), target, label_smoothing=self.label_smoothing)
+        """Return the mean loss of logits (B, C) and int64 labels (B,), or K weighted labels an image.
+
+        Raises:
+            ValueError: labels of another shape, and what the loss itself refuses.
+        """
+        if not isinstance(target, MixTarget):
+            if target.ndim != 1:
+                raise ValueError(f"labels must be int64 (B,) or a MixTarget, got shape {tuple(target.shape)}")
+            target = MixTarget(target.unsqueeze(1), torch.ones(len(target), 1, device=target.device))
+        return self.criterion(logits, target)
 
 
 class ClsMixupHead(ClsHead):

@@ -1,9 +1,9 @@
-"""Convex combination of two tensors."""
+"""Combination of two tensors, by shares or pixel by pixel."""
 
 import torch
 from torch import Tensor
 
-__all__ = ["blend"]
+__all__ = ["blend", "select"]
 
 
 def blend(own: Tensor, other: Tensor, lam: Tensor) -> Tensor:
@@ -13,7 +13,8 @@ def blend(own: Tensor, other: Tensor, lam: Tensor) -> Tensor:
 
     Args:
         own: floating (B, C, H, W).
-        other: like ``own``.
+        other: like ``own``. It is given up: the result may be written into it, as a large new tensor costs a CPU more
+            than the arithmetic.
         lam: the own share, float32, broadcastable to ``own``.
 
     Raises:
@@ -22,4 +23,18 @@ def blend(own: Tensor, other: Tensor, lam: Tensor) -> Tensor:
     if not own.is_floating_point():
         raise TypeError(f"cannot blend {own.dtype}: this method mixes fractions of pixels; pass floating point values")
     wide = torch.promote_types(own.dtype, torch.float32)
-    return torch.lerp(other.to(wide), own.to(wide), lam.to(wide)).to(own.dtype)
+    return other.to(wide).lerp_(own.to(wide), lam.to(wide)).to(own.dtype)
+
+
+def select(kept: Tensor, own: Tensor, other: Tensor) -> Tensor:
+    """Return ``torch.where(kept, own, other)`` for images: floating point, and finite.
+
+    A blend by 0 and 1 is exact, and on a CPU half the time of ``where``. It is not for tensors that may hold NaN, which
+    it would spread to the pixels of the other.
+
+    Args:
+        kept: bool, broadcastable to ``own``.
+        own: floating (B, C, H, W).
+        other: like ``own``; given up, as in :func:`blend`.
+    """
+    return other.lerp_(own, kept.to(own.dtype))

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from openmix.ops.boxes import box_area, inside_box
-from openmix.ops.plans import OnDevice, check_size, pair, shares
+from openmix.ops.plans import OnDevice, check_size, pair, shares, show
 
-__all__ = ["BoxPlan", "ResizePlan", "largest_box"]
+__all__ = ["BoxPlan", "ResizePlan", "resize_plan"]
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,7 @@ class BoxPlan(OnDevice):
     def apply(self, x: Tensor, interpolation: str | None = None) -> Tensor:
         """Copy pixels: exact for every dtype."""
         check_size(x, len(self.partner), self.size)
-        return torch.where(inside_box(self.boxes, self.size), x[self.partner], x)
-
-
-def largest_box(boxes: Tensor) -> tuple[int, int]:
-    """Return the height and the width, each at least 1, that no box of int64 (N, 4) on the CPU exceeds."""
-    return max(1, int((boxes[:, 1] - boxes[:, 0]).max())), max(1, int((boxes[:, 3] - boxes[:, 2]).max()))
+        return show(~inside_box(self.boxes, self.size), x, x[self.partner], interpolation)
 
 
 @dataclass(frozen=True)
@@ -65,11 +60,13 @@ class ResizePlan(BoxPlan):
         step: float32 (B, 2), partner rows and columns per pasted row and column: pixel (i, j) of the box shows the
             partner's pixel (floor(i * step_y), floor(j * step_x)), which is the rule of ``interpolate``'s 'nearest'.
         window: (h, w) that no box exceeds; work is done in a window of that size about each box, and nowhere else.
+        even: every box is as large as the window.
         interpolation: 'nearest' or 'bilinear', for the images.
     """
 
     step: Tensor
     window: tuple[int, int]
+    even: bool
     interpolation: str = "nearest"
 
     def apply(self, x: Tensor, interpolation: str | None = None) -> Tensor:
@@ -78,12 +75,22 @@ class ResizePlan(BoxPlan):
         chosen = interpolation or self.interpolation
         if chosen not in ("nearest", "bilinear"):
             raise ValueError(f"interpolation must be 'nearest' or 'bilinear', got {chosen!r}")
+        layout = _layout(x)
+        planes = _to_planes(x, layout)
         rows, columns = (self._window_lines(axis) for axis in (0, 1))
-        itself = torch.arange(len(x), device=x.device)[:, None, None]
-        at = itself, slice(None), rows[:, :, None], columns[:, None, :]
-        mixed = x.clone()
-        mixed[at] = self._nearest(x, rows, columns) if chosen == "nearest" else self._bilinear(x, rows, columns, x[at])
-        return mixed
+        if chosen == "nearest":
+            shown = self._nearest(planes, rows, columns)
+        else:
+            shown = _to_planes(self._bilinear(x, rows, columns), layout)
+        unit = planes.shape[3] // self.size[1]
+        at = (rows[:, :, None] * planes.shape[3] + _elements(columns, unit)[:, None, :]).flatten(1)
+        at = at[:, None].expand(-1, planes.shape[1], -1)
+        flat, shown = planes.flatten(2), shown.flatten(2)
+        if not self.even:  # beside its box, a window shows the image itself
+            inside_columns = self._inside(columns, 1).repeat_interleave(unit, dim=1)
+            inside = self._inside(rows, 0)[:, :, None] & inside_columns[:, None, :]
+            shown = torch.where(inside.flatten(1)[:, None], shown, flat.gather(2, at))
+        return _from_planes(flat.scatter(2, at, shown), x, layout)
 
     def _window_lines(self, axis: int) -> Tensor:
         """Return the image rows (axis 0) or columns (1) of each window: int64 (B, h) or (B, w)."""
@@ -97,23 +104,25 @@ class ResizePlan(BoxPlan):
         return (lines >= low) & (lines < high)
 
     def _partner_lines(self, lines: Tensor, axis: int) -> Tensor:
-        """Return how far into the partner, in its rows or columns, each of the window's lie: float32."""
+        """Return how far into the partner, in its rows or columns, each of the window's lies: float32."""
         return (lines - self.boxes[:, 2 * axis, None]) * self.step[:, axis, None]
 
-    def _nearest(self, x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """Return what each pixel of the window shows, (B, h, w, C); beside the box it is the image's own pixel."""
-        inside = self._inside(rows, 0)[:, :, None] & self._inside(columns, 1)[:, None, :]
-        from_rows, from_columns = (
+    def _nearest(self, planes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """Return the partner's pixels for each pixel of the window: planes (B, P, h, l)."""
+        row, column = (
             self._partner_lines(lines, axis).floor().long().clamp(0, self.size[axis] - 1)
             for axis, lines in enumerate((rows, columns))
         )
-        itself = torch.arange(len(x), device=x.device)[:, None, None]
-        image = torch.where(inside, self.partner[:, None, None], itself)
-        row = torch.where(inside, from_rows[:, :, None], rows[:, :, None])
-        column = torch.where(inside, from_columns[:, None, :], columns[:, None, :])
-        return x[image, :, row, column]
+        batch, number, height, length = planes.shape
+        plane = self.partner[:, None] * number + torch.arange(number, device=row.device)
+        # whole rows first: they are copied at the speed of memory, single pixels are not
+        strips = planes.reshape(-1, length).index_select(0, (plane[:, :, None] * height + row[:, None]).flatten())
+        strips = strips.view(batch, number, -1, length)
+        elements = _elements(column, length // self.size[1])
+        return strips.gather(3, elements[:, None, None].expand(*strips.shape[:3], -1))
 
-    def _bilinear(self, x: Tensor, rows: Tensor, columns: Tensor, own: Tensor) -> Tensor:
+    def _bilinear(self, x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+        """Return the partner, interpolated, for each pixel of the window: (B, C, h, w)."""
         if not x.is_floating_point():
             raise TypeError(f"cannot interpolate {x.dtype} bilinearly; pass floating point values, or 'nearest'")
         # grid_sample wants pixel centres in [-1, 1], x before y; in half precision they would miss the pixels
@@ -124,8 +133,37 @@ class ResizePlan(BoxPlan):
         )
         shape = len(x), *self.window
         grid = torch.stack([x_[:, None, :].expand(shape), y[:, :, None].expand(shape)], dim=-1).to(wide)
-        sampled = F.grid_sample(
-            x[self.partner].to(wide), grid, mode="bilinear", padding_mode="border", align_corners=False
-        )
-        inside = self._inside(rows, 0)[:, :, None] & self._inside(columns, 1)[:, None, :]
-        return torch.where(inside[..., None], sampled.to(x.dtype).permute(0, 2, 3, 1), own)
+        partner = x[self.partner].to(wide)
+        return F.grid_sample(partner, grid, mode="bilinear", padding_mode="border", align_corners=False).to(x.dtype)
+
+
+def resize_plan(
+    partner: Tensor, boxes: Tensor, size: tuple[int, int], step: Tensor, interpolation: str = "nearest"
+) -> ResizePlan:
+    """Make a :class:`ResizePlan` from tensors on the CPU; the window is read off the boxes."""
+    sides = torch.stack([boxes[:, 1] - boxes[:, 0], boxes[:, 3] - boxes[:, 2]], dim=1)
+    height, width = sides.amax(0).clamp(min=1).tolist()
+    even = bool((sides == sides[:1]).all()) and bool((sides > 0).all())
+    return ResizePlan(partner, boxes, size, step, (height, width), even, interpolation)
+
+
+def _layout(x: Tensor) -> torch.memory_format:
+    channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+    return torch.channels_last if channels_last else torch.contiguous_format
+
+
+def _to_planes(x: Tensor, layout: torch.memory_format) -> Tensor:
+    """Return images (B, C, H, W) as they lie in memory: (B, C, H, W), or (B, 1, H, W * C) where channels are last."""
+    return x.permute(0, 2, 3, 1).flatten(2)[:, None] if layout == torch.channels_last else x
+
+
+def _from_planes(flat: Tensor, like: Tensor, layout: torch.memory_format) -> Tensor:
+    batch, channels, height, width = like.shape
+    if layout == torch.channels_last:
+        return flat.view(batch, height, width, channels).permute(0, 3, 1, 2)
+    return flat.view(like.shape)
+
+
+def _elements(columns: Tensor, unit: int) -> Tensor:
+    """Return the elements of a plane's row that image columns (B, w) stand for: int64 (B, w * unit)."""
+    return (columns[:, :, None] * unit + torch.arange(unit, device=columns.device)).flatten(1)

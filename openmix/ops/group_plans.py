@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,23 +34,22 @@ class PartPlan(OnDevice):
     @property
     def weights(self) -> Tensor:
         """The plan's; 1 for an image that is left alone."""
-        weights = self.plan.weights
-        return torch.where(self.chosen[:, None], weights, _first_alone(weights))
+        return self.keep(self.plan.weights)
 
     @property
     def masks(self) -> Tensor | None:
         """The plan's; 1 for an image that is left alone."""
         masks = self.plan.masks
-        return None if masks is None else torch.where(self.chosen[:, None, None, None], masks, _first_alone(masks))
+        return None if masks is None else self.keep(masks)
 
     def apply(self, x: Tensor, interpolation: str | None = None) -> Tensor:
         """Apply the plan, and keep what it makes of the chosen images."""
         return torch.where(self.chosen[:, None, None, None], self.plan.apply(x, interpolation), x)
 
-
-def _first_alone(like: Tensor) -> Tensor:
-    """Return 1 for the first of the K sources and 0 for the rest, like a (B, K, ...) tensor."""
-    return torch.cat([torch.ones_like(like[:, :1]), torch.zeros_like(like[:, 1:])], dim=1)
+    def keep(self, shares: Tensor) -> Tensor:
+        """Return shares (B, K, ...) for the chosen images, and 1, 0, ... for the others."""
+        alone = torch.cat([torch.ones_like(shares[:, :1]), torch.zeros_like(shares[:, 1:])], dim=1)
+        return torch.where(self.chosen.view(-1, *(1 for _ in shares.shape[1:])), shares, alone)
 
 
 @dataclass(frozen=True)
@@ -66,28 +66,29 @@ class StackPlan(OnDevice):
     @property
     def sources(self) -> Tensor:
         """See :class:`~openmix.ops.plans.Plan`; they count within the B images that went in: int64 (n * B, K)."""
-        return torch.cat([self._filled(p.sources, p.sources[:, :1]) for p in self.plans])
+        sources = [p.sources for p in self.plans]
+        k = max(s.shape[1] for s in sources)
+        return torch.cat([torch.cat([s, s[:, :1].expand(-1, k - s.shape[1])], dim=1) for s in sources])
 
     @property
     def weights(self) -> Tensor:
         """See :class:`~openmix.ops.plans.Plan`."""
-        return torch.cat([self._filled(p.weights, torch.zeros_like(p.weights[:, :1])) for p in self.plans])
+        return self.fill([p.weights for p in self.plans])
 
     @property
     def masks(self) -> Tensor | None:
         """See :class:`~openmix.ops.plans.Plan`; None if any plan's are."""
-        masks = [p.masks for p in self.plans]
-        known = [m for m in masks if m is not None]
-        if len(known) < len(masks):
+        masks = [m for p in self.plans if (m := p.masks) is not None]
+        if len(masks) < len(self.plans):
             return None
-        size = max((m.shape[2:] for m in known), key=lambda s: s[0] * s[1])
-        filled = [self._filled(m, torch.zeros_like(m[:, :1])) for m in known]
-        return torch.cat([m.expand(-1, -1, *size) for m in filled])
+        height, width = max(tuple(m.shape[2:]) for m in masks)  # those that are constant are 1 x 1
+        return self.fill([m.expand(-1, -1, height, width) for m in masks])
 
     def apply(self, x: Tensor, interpolation: str | None = None) -> Tensor:
         """Apply every plan to (B, C, H, W) and return (n * B, C, H, W)."""
         return torch.cat([plan.apply(x, interpolation) for plan in self.plans])
 
-    def _filled(self, own: Tensor, filler: Tensor) -> Tensor:
-        missing = max(p.sources.shape[1] for p in self.plans) - own.shape[1]
-        return torch.cat([own, *[filler] * missing], dim=1) if missing else own
+    def fill(self, shares: Sequence[Tensor]) -> Tensor:
+        """Put the plans' shares (B, K, ...) together: (n * B, max K, ...), 0 for the sources that a plan lacks."""
+        k = max(s.shape[1] for s in shares)
+        return torch.cat([torch.cat([s, s.new_zeros(len(s), k - s.shape[1], *s.shape[2:])], dim=1) for s in shares])

@@ -1,26 +1,35 @@
-"""Losses on mixed labels."""
+"""Losses on mixed labels.
 
+Each image's own weights meet its own loss terms before anything is averaged, so per-image lambdas are exact. (Averaging
+the loss first, as several code bases do, trains on the batch's mean lambda.)
+"""
+
+import math
 from typing import Literal
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from openmix.ops.checks import check_choice
 from openmix.ops.target import MixTarget
 
-__all__ = ["mix_cross_entropy"]
+__all__ = [
+    "Reduction", "ScaleMode", "check_inputs", "in_float32", "merge_equal_labels", "mix_binary_cross_entropy",
+    "mix_cross_entropy", "reduce_losses", "rescale_shares", "two_hot",
+]  # fmt: skip
+
+Reduction = Literal["mean", "sum", "none"]
+ScaleMode = Literal["one", "pow", "exp"]
 
 
 def mix_cross_entropy(
-    logits: Tensor,
-    target: MixTarget,
-    label_smoothing: float = 0.0,
-    reduction: Literal["mean", "sum", "none"] = "mean",
+    logits: Tensor, target: MixTarget, label_smoothing: float = 0.0, reduction: Reduction = "mean"
 ) -> Tensor:
     """Cross entropy with the soft labels that ``target`` stands for, without building them.
 
-    Each image's own weights meet its own log-probabilities before anything is averaged, so per-image lambdas are
-    exact (averaging first, as several code bases do, trains on the batch's mean lambda). Equal to
-    ``F.cross_entropy(logits, target.soft(C), label_smoothing=...)``.
+    Equal to ``F.cross_entropy(logits, target.soft(C), label_smoothing=...)``, and for a pair to
+    ``lam * F.cross_entropy(logits, y_a) + (1 - lam) * F.cross_entropy(logits, y_b)``, image by image.
 
     Args:
         logits: (B, C); computed in float32 at least.
@@ -28,21 +37,174 @@ def mix_cross_entropy(
         label_smoothing: share in [0, 1] of the target that is spread evenly over the C classes.
         reduction: 'mean' over the batch, 'sum', or 'none' for (B,).
 
-    >>> import torch
+    Raises:
+        ValueError: an argument out of range, tensors that do not fit, on a CPU also labels that are no class.
+
     >>> target = MixTarget(torch.tensor([[0, 1]]), torch.tensor([[0.5, 0.5]]))
     >>> mix_cross_entropy(torch.zeros(1, 2), target)
     tensor(0.6931)
     """
-    if not 0 <= label_smoothing <= 1:
-        raise ValueError(f"label_smoothing must be in [0, 1], got {label_smoothing}")
-    log_p = F.log_softmax(logits if logits.dtype.itemsize >= 4 else logits.float(), dim=1)
+    check_inputs(logits, target)
+    _check_smoothing(label_smoothing)
+    log_p = F.log_softmax(in_float32(logits), dim=1)
     loss = -(log_p.gather(1, target.labels) * target.weights).sum(1)
     if label_smoothing:
         loss = (1 - label_smoothing) * loss - label_smoothing * log_p.mean(1)
+    return reduce_losses(loss, reduction)
+
+
+def mix_binary_cross_entropy(
+    logits: Tensor,
+    target: MixTarget,
+    label_smoothing: float = 0.0,
+    reduction: Reduction = "mean",
+    class_reduction: Literal["mean", "sum"] = "mean",
+) -> Tensor:
+    """Binary cross entropy of each class's sigmoid with the soft labels that ``target`` stands for.
+
+    The weights of equal labels add up, and no class's target exceeds 1. The weights of an image need not sum to 1: see
+    :func:`two_hot`.
+
+    Args:
+        logits: (B, C); computed in float32 at least.
+        target: labels (B, K) and weights (B, K).
+        label_smoothing: s in [0, 1], as timm has it: a target t becomes ``(1 - s) * t + s / C``, that is s / C for
+            what is not in the image and 1 - s + s / C for the class of an unmixed one.
+        reduction: 'mean' over the batch, 'sum', or 'none' for (B,).
+        class_reduction: 'mean' over the C classes is the scale of torch, timm and RSB (Wightman et al.,
+            arXiv:2110.00476); 'sum' is OpenMixup's, C times as large. A learning rate tuned for one is wrong for the
+            other by that factor where the optimizer does not undo it.
+
+    Raises:
+        ValueError: an argument out of range, tensors that do not fit, on a CPU also labels that are no class.
+
+    >>> target = MixTarget(torch.tensor([[0, 1]]), torch.tensor([[0.5, 0.5]]))
+    >>> mix_binary_cross_entropy(torch.zeros(1, 4), target, class_reduction="sum")  # 4 log 2
+    tensor(2.7726)
+    """
+    check_inputs(logits, target)
+    _check_smoothing(label_smoothing)
+    check_choice("class_reduction", class_reduction, ("mean", "sum"))
+    logits = in_float32(logits)
+    num_classes = logits.shape[1]
+    soft = target.soft(num_classes).clamp(max=1).to(logits.dtype)
+    if label_smoothing:
+        soft = (1 - label_smoothing) * soft + label_smoothing / num_classes
+    loss = F.binary_cross_entropy_with_logits(logits, soft, reduction="none")
+    return reduce_losses(loss.mean(1) if class_reduction == "mean" else loss.sum(1), reduction)
+
+
+def two_hot(
+    target: MixTarget, mode: ScaleMode = "one", threshold: float = 1.0, exponent: float = 1.0, scale: float = 1.0
+) -> MixTarget:
+    """Return labels for binary cross entropy whose weights say how surely a class is present, not its share.
+
+    Each class's share s of an image becomes ``min(scale * g(s), 1)``, see :func:`rescale_shares` for g. Equal labels
+    are one class: their shares are added before g, which the first of them then carries. (OpenMixup adds after g, so
+    that an image of one class alone may get less than 1.) A weight of 0 stays 0: the placeholder partner of an unmixed
+    image is no second label.
+
+    Args:
+        target: labels (B, K) and weights (B, K).
+        mode: 'one' (OpenMixup's 'none'), 'pow' or 'exp'.
+        threshold: the share, in (0, 1], from which g is 1.
+        exponent: of 'pow', or the root of the base of 'exp'.
+        scale: in (0, 1], on top of g.
+
+    Returns:
+        The same labels with float weights (B, K) in [0, 1], which need not sum to 1.
+
+    Raises:
+        ValueError: an argument out of range.
+
+    >>> two_hot(MixTarget(torch.tensor([[3, 5]]), torch.tensor([[0.25, 0.75]])), "pow", threshold=0.5).weights
+    tensor([[0.5000, 1.0000]])
+    """
+    if not 0 < scale <= 1:
+        raise ValueError(f"scale must be in (0, 1], got {scale}")
+    labels, shares = merge_equal_labels(target)
+    return MixTarget(labels, scale * rescale_shares(shares, mode, threshold, exponent))
+
+
+def merge_equal_labels(target: MixTarget) -> MixTarget:
+    """Return the same soft labels with each class's whole share at its first source, and 0 at further ones.
+
+    >>> merge_equal_labels(MixTarget(torch.tensor([[4, 2, 4]]), torch.tensor([[0.25, 0.5, 0.25]]))).weights
+    tensor([[0.5000, 0.5000, 0.0000]])
+    """
+    labels, weights = target
+    same = labels.unsqueeze(2) == labels.unsqueeze(1)
+    repeated = same.tril(-1).any(2)
+    return MixTarget(labels, torch.where(same, weights.unsqueeze(1), 0).sum(2).masked_fill(repeated, 0))
+
+
+def rescale_shares(shares: Tensor, mode: ScaleMode, threshold: float, exponent: float) -> Tensor:
+    """Return g(s) in [0, 1] for shares of any shape: g(0) = 0, and g is 1 from the threshold t on.
+
+    - 'one': 1 for all that is present.
+    - 'pow': ``(s / t) ** exponent``; exponent >= 0. The default t = exponent = 1 leaves shares as they are.
+    - 'exp': ``(b ** s - 1) / (b ** t - 1)`` with b = exponent squared; exponent > 0. Above 1 small shares are weakened
+      as by a convex function, below 1 strengthened. Exponent 1 is the limit s / t, where OpenMixup divides by zero.
+
+    The formulas are OpenMixup's; 'pow' is the one in Liu et al., arXiv:2203.10761.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+    check_choice("mode", mode, ("one", "pow", "exp"))
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold must be in (0, 1], got {threshold}")
+    if not 0 <= exponent < math.inf or (mode == "exp" and exponent == 0):
+        raise ValueError(f"exponent must be a number of at least 0, above 0 in mode 'exp', got {exponent}")
+    present = shares > 0
+    safe = torch.where(present, shares, 1.0).clamp(max=threshold)  # 0 ** exponent may have an infinite gradient
+    if mode == "one":
+        scaled = torch.ones_like(safe)
+    elif mode == "exp" and exponent != 1:
+        base = 2 * math.log(exponent)
+        scaled = torch.expm1(base * safe) / math.expm1(base * threshold)
+    else:
+        scaled = (safe / threshold) ** (exponent if mode == "pow" else 1)
+    return torch.where(present, scaled, 0.0).clamp(max=1)  # rounding may exceed 1 by a hair
+
+
+def check_inputs(logits: Tensor, target: MixTarget) -> None:
+    """Raise ValueError where logits (B, C), int64 labels (B, K) and weights (B, K) do not fit each other.
+
+    Labels are held against C on a CPU only: on another device that would wait for it.
+    """
+    labels, weights = target
+    if logits.ndim != 2:
+        raise ValueError(f"logits must be (B, C), got shape {tuple(logits.shape)}")
+    if labels.dtype != torch.int64 or labels.ndim != 2 or len(labels) != len(logits):
+        got = f"{labels.dtype} of shape {tuple(labels.shape)}"
+        raise ValueError(f"labels must be int64 (B, K) with B = {len(logits)}, as many as logits, got {got}")
+    if weights.shape != labels.shape:
+        shapes = f"{tuple(weights.shape)} for labels of shape {tuple(labels.shape)}"
+        raise ValueError(f"weights must have one value for each of labels, got shape {shapes}")
+    if labels.device.type == "cpu" and not torch.compiler.is_compiling():
+        num_classes = logits.shape[1]
+        if ((labels < 0) | (labels >= num_classes)).any():
+            low, high = int(labels.min()), int(labels.max())
+            raise ValueError(f"labels must be in [0, {num_classes}), the number of classes, got {low} to {high}")
+
+
+def in_float32(logits: Tensor) -> Tensor:
+    """Return logits of half precision as float32, others as they are."""
+    return logits if logits.dtype.itemsize >= 4 else logits.float()
+
+
+def reduce_losses(losses: Tensor, reduction: Reduction) -> Tensor:
+    """Return the mean or the sum of losses (B,), or themselves for 'none'; ValueError for another word."""
     if reduction == "mean":
-        return loss.mean()
+        return losses.mean()
     if reduction == "sum":
-        return loss.sum()
+        return losses.sum()
     if reduction == "none":
-        return loss
+        return losses
     raise ValueError(f"reduction must be 'mean', 'sum' or 'none', got {reduction!r}")
+
+
+def _check_smoothing(label_smoothing: float) -> None:
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing must be in [0, 1], got {label_smoothing}")

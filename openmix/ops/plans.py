@@ -12,12 +12,12 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from openmix.ops.blend import blend
+from openmix.ops.blend import blend, select
 from openmix.ops.target import Mixed, MixTarget
 
 __all__ = [
     "BlendPlan", "FeatureMix", "KeepPlan", "MaskPlan", "OnDevice", "Plan", "check_batch", "check_size", "mix", "pair",
-    "shares",
+    "shares", "show",
 ]  # fmt: skip
 
 P = TypeVar("P", bound="OnDevice")
@@ -218,7 +218,17 @@ class MaskPlan(OnDevice):
     def apply(self, x: Tensor, interpolation: str | None = None) -> Tensor:
         """Copy pixels: exact for every dtype."""
         check_size(x, len(self.partner), tuple(self.own.shape[2:]))
-        return torch.where(self.own, x, x[self.partner])
+        return show(self.own, x, x[self.partner], interpolation)
+
+
+def show(kept: Tensor, own: Tensor, other: Tensor, interpolation: str | None) -> Tensor:
+    """Return own pixels where ``kept`` and the others elsewhere; ``other`` is given up.
+
+    With ``interpolation`` None these are the batch's images, which are finite numbers and take the faster way.
+    """
+    if interpolation is None and own.is_floating_point():
+        return select(kept, own, other)
+    return torch.where(kept, own, other)
 
 
 def check_size(x: Tensor, batch_size: int, size: tuple[int, ...] | None) -> None:

@@ -66,7 +66,7 @@ def _log_gamma(alphas: Tensor, shape: tuple[int, ...], generator: torch.Generato
     """Draw the logarithms of Gamma(alpha) for each of alphas (K,): float64 (K, *shape).
 
     ``torch.distributions`` takes no generator, so this asks the sampler beneath it, private to torch and called here
-    only. Gamma(alpha) is drawn as Gamma(alpha + 1) times a uniform to the power of 1 / alpha, and in logarithms, because
+    only. Gamma(alpha) is drawn as Gamma(alpha + 1) times a uniform to the power of 1 / alpha, and in logarithms, as
     the draws themselves underflow where alpha is small.
     """
     alphas = alphas.double().reshape(-1, *(1 for _ in shape)).expand(-1, *shape)

@@ -9,13 +9,17 @@ from torch import Tensor, nn
 from openmix.data.batch import Batch
 from openmix.errors import did_you_mean
 from openmix.mixers.catalog import Mixer, build_mixer, get_method, list_mixers
+from openmix.mixers.compose import Choice, Composition, PerSample, Window
 from openmix.models.heads import ClsHead
 from openmix.models.mix_points import MixPoints
+from openmix.ops.checks import check_probability
 from openmix.ops.target import MixTarget
 from openmix.tasks.classification import Classification
 from openmix.tasks.context import MixContext, StepContext
 
 __all__ = ["MixUpClassification"]
+
+AnyMixer = Mixer | Composition
 
 # what this task can hand to a method, after the forward pass of the mixed images
 SERVES_LABEL_METHODS = ("features",)
@@ -35,6 +39,10 @@ class MixUpClassification(Classification):
         mix_repeat: how many times each micro-batch is mixed and run forward; the loss is their mean.
         mix_args: hyper-parameters by mode, ``dict(cutmix=dict(per_sample=True))``; a mode's own alpha wins over
             ``alpha``, and entries for modes that ``mix_mode`` does not name are checked but not used.
+        mix_sample_prob: the probability of each image to take part in its batch's mix, one for all modes or one for
+            each; the others are left alone. Default 1.
+        mix_epochs: ``(start, stop)``, counted from 0: only epochs start <= epoch < stop mix (timm's mixup_off_epoch is
+            stop). None is all.
 
     Raises:
         ValueError: unknown mode or hyper-parameter, probabilities that do not fit, a method that cannot be served.
@@ -50,14 +58,18 @@ class MixUpClassification(Classification):
         mix_prob: Sequence[float] | None = None,
         mix_repeat: int = 1,
         mix_args: Mapping[str, Mapping[str, Any]] | None = None,
+        mix_sample_prob: float | Sequence[float] = 1.0,
+        mix_epochs: Sequence[int] | None = None,
     ) -> None:
         super().__init__(backbone, head, neck)
         if mix_repeat < 1:
             raise ValueError(f"mix_repeat must be at least 1, got {mix_repeat}")
         modes = [mix_mode] if isinstance(mix_mode, str) else list(mix_mode)
         self.mix_repeat = mix_repeat
-        self.mixers = build_mixers(modes, alpha, mix_args or {})
-        self.mix_prob = check_probabilities(mix_prob, modes)
+        mixers = build_mixers(modes, alpha, mix_args or {})
+        self.mixers = take_samples(mixers, mix_sample_prob)
+        choice = Choice(self.mixers, check_probabilities(mix_prob, modes))
+        self.policy = choice if mix_epochs is None else Window(choice, *check_epochs(mix_epochs))
         self.mix_points = self._install_mix_points()
         self._check_needs()
 
@@ -89,16 +101,14 @@ class MixUpClassification(Classification):
     def forward(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         """Return ``loss`` and ``top1_dominant``, the per cent predicted as the label of the largest share."""
         generator = context.generator("mix")
-        results = [self._mixed_step(batch, self._draw_mixer(generator), generator) for _ in range(self.mix_repeat)]
+        results = [
+            self._mixed_step(batch, self.policy.draw(generator, context.epoch), generator)
+            for _ in range(self.mix_repeat)
+        ]
         losses, hits = zip(*results, strict=True)
         return {"loss": torch.stack(losses).mean(), "top1_dominant": 100 * torch.stack(hits).mean()}
 
-    def _draw_mixer(self, generator: torch.Generator) -> Mixer:
-        if len(self.mixers) == 1:
-            return self.mixers[0]
-        return self.mixers[int(torch.multinomial(self.mix_prob, 1, generator=generator))]
-
-    def _mixed_step(self, batch: Batch, mixer: Mixer, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _mixed_step(self, batch: Batch, mixer: AnyMixer, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         if mixer.kind == "feature":
             logits, target = self._mix_features(batch, mixer, generator)
         else:
@@ -106,9 +116,9 @@ class MixUpClassification(Classification):
         hits = logits.detach().argmax(1) == target.dominant()
         return self.head.loss(logits, target), hits.float().mean()
 
-    def _mix_images(self, batch: Batch, mixer: Mixer, generator: torch.Generator) -> tuple[Tensor, MixTarget]:
+    def _mix_images(self, batch: Batch, mixer: AnyMixer, generator: torch.Generator) -> tuple[Tensor, MixTarget]:
         input_mixer = mixer.base or mixer
-        mixed = input_mixer(batch.images, batch.labels, generator=generator)
+        mixed = input_mixer(batch.images, batch.labels, generator=generator, pixel_range=batch.pixel_range)
         features = self.backbone(mixed.images)
         logits = self.head(self.neck(features))
         if mixer.kind != "label":
@@ -116,7 +126,7 @@ class MixUpClassification(Classification):
         context = MixContext({"features": lambda: features[-1].detach()})
         return logits, mixer.function(mixed, **context.serve(mixer.needs))
 
-    def _mix_features(self, batch: Batch, mixer: Mixer, generator: torch.Generator) -> tuple[Tensor, MixTarget]:
+    def _mix_features(self, batch: Batch, mixer: AnyMixer, generator: torch.Generator) -> tuple[Tensor, MixTarget]:
         assert self.mix_points is not None
         mix = mixer.function(batch.labels, generator=generator, stages=self.mix_points.stages)
         images = mix.plan.apply(batch.images) if mix.stage is None else batch.images
@@ -147,12 +157,29 @@ def build_mixers(
     return mixers
 
 
-def check_probabilities(mix_prob: Sequence[float] | None, modes: Sequence[str]) -> Tensor:
-    """Return the modes' probabilities as float64 (len(modes),); None is uniform."""
+def take_samples(mixers: Sequence[Mixer], prob: float | Sequence[float]) -> list[AnyMixer]:
+    """Let each mixer act on each image with a probability only: one for all mixers, or one for each."""
+    probs = list(prob) if isinstance(prob, Sequence) else [prob] * len(mixers)
+    if len(probs) != len(mixers):
+        raise ValueError(f"mix_sample_prob has {len(probs)} values for {len(mixers)} modes; give one for each, or one")
+    for p in probs:
+        check_probability("mix_sample_prob", p)
+    return [m if p == 1 else PerSample(m, p) for m, p in zip(mixers, probs, strict=True)]
+
+
+def check_epochs(mix_epochs: Sequence[int]) -> tuple[int, int]:
+    """Return ``(start, stop)``, or raise ValueError."""
+    if len(mix_epochs) != 2 or not 0 <= mix_epochs[0] < mix_epochs[1]:
+        raise ValueError(f"mix_epochs must be (start, stop) with 0 <= start < stop, got {list(mix_epochs)}")
+    return mix_epochs[0], mix_epochs[1]
+
+
+def check_probabilities(mix_prob: Sequence[float] | None, modes: Sequence[str]) -> list[float] | None:
+    """Return the modes' probabilities, or raise ValueError; None is uniform."""
     if mix_prob is None:
-        return torch.full((len(modes),), 1 / len(modes), dtype=torch.float64, device="cpu")
+        return None
     if len(mix_prob) != len(modes):
         raise ValueError(f"mix_prob has {len(mix_prob)} values for {len(modes)} modes {list(modes)}")
     if not (all(p >= 0 for p in mix_prob) and abs(sum(mix_prob) - 1) <= 1e-6):  # so written, NaN fails as well
         raise ValueError(f"mix_prob must be >= 0 and sum to 1, got {list(mix_prob)}, which sums to {sum(mix_prob):.6g}")
-    return torch.tensor(mix_prob, dtype=torch.float64, device="cpu")
+    return list(mix_prob)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from openmix.models import ClsHead, ClsMixupHead
+from openmix.models import ClsHead, ClsMixupHead, DecoupledCrossEntropy, MixBinaryCrossEntropy, MixCrossEntropy
 from openmix.ops.target import MixTarget
 
 HEADS = [ClsHead, ClsMixupHead]
@@ -91,3 +91,59 @@ def test_half_precision_logits_are_summed_in_float32(head):
 def test_label_smoothing_out_of_range(head, share):
     with pytest.raises(ValueError, match=r"label_smoothing must be in \[0, 1\)"):
         head(num_classes=6, in_channels=3, label_smoothing=share)
+
+
+LOSSES = [MixCrossEntropy(0.1), MixBinaryCrossEntropy(), MixBinaryCrossEntropy(two_hot="one"), DecoupledCrossEntropy()]
+
+
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+@pytest.mark.parametrize("head", HEADS)
+def test_a_given_loss_is_the_loss_of_plain_labels_and_of_mixed_ones(head, loss):
+    layer = head(num_classes=6, in_channels=3, loss=loss)
+    logits = torch.randn(4, 6, generator=torch.Generator().manual_seed(0)) * 3
+    mixed = MixTarget(torch.tensor([[0, 5], [2, 2], [1, 0], [4, 3]]), torch.tensor([[0.7, 0.3]]).repeat(4, 1))
+    assert torch.equal(layer.loss(logits, mixed), loss(logits, mixed))
+    labels = torch.tensor([0, 5, 2, 2])
+    unmixed = MixTarget(torch.stack([labels, labels.flip(0)], 1), torch.tensor([[1.0, 0.0]]).repeat(4, 1))
+    torch.testing.assert_close(layer.loss(logits, labels), loss(logits, unmixed))
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_default_loss_is_cross_entropy_with_the_heads_smoothing(head):
+    for share in (0.0, 0.1):
+        criterion = head(num_classes=6, in_channels=3, label_smoothing=share).criterion
+        assert isinstance(criterion, MixCrossEntropy) and criterion.label_smoothing == share
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_loss_adds_nothing_to_a_checkpoint(head):
+    plain, given = head(6, 3), head(6, 3, loss=DecoupledCrossEntropy())
+    assert list(given.state_dict()) == list(plain.state_dict()) == ["fc.weight", "fc.bias"]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_smoothing_and_loss_at_once_are_named(head):
+    with pytest.raises(ValueError, match="label_smoothing and loss are both given"):
+        head(6, 3, label_smoothing=0.1, loss=MixCrossEntropy())
+
+
+@pytest.mark.parametrize("size", [1, 2])
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: type(loss).__name__)
+def test_a_batch_of_one_or_two(loss, size):
+    """OpenMixup's head takes two images for the two outputs of a transformer."""
+    layer = ClsMixupHead(6, 3, loss=loss)
+    target = MixTarget(torch.tensor([[0, 5]]).repeat(size, 1), torch.tensor([[0.7, 0.3]]).repeat(size, 1))
+    value = layer.loss(layer(torch.rand(1, 3).repeat(size, 1)), target)
+    assert value.shape == () and torch.isfinite(value)
+
+
+def test_labels_that_are_none_are_named():
+    layer = ClsMixupHead(6, 3)
+    with pytest.raises(ValueError, match=r"labels must be int64 \(B,\) or a MixTarget, got shape \(4, 6\)"):
+        layer.loss(torch.zeros(4, 6), torch.full((4, 6), 1 / 6))
+    with pytest.raises(ValueError, match="labels must be int64"):
+        layer.loss(torch.zeros(4, 6), torch.zeros(4))
+    with pytest.raises(ValueError, match=r"labels must be int64 .* B = 4"):
+        layer.loss(torch.zeros(4, 6), torch.zeros(5, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"labels must be in \[0, 6\), the number of classes, got 1 to 6"):
+        layer.loss(torch.zeros(4, 6), torch.tensor([1, 2, 6, 3]))

@@ -1,11 +1,12 @@
-"""The loss on sparse soft labels against torch's own on dense ones."""
+"""Cross entropy on sparse soft labels against torch's and timm's on dense ones; what all losses refuse."""
 
 import pytest
+import timm.loss
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from openmix import MixTarget, mix_cross_entropy
+from openmix import MixTarget, decoupled_cross_entropy, mix_binary_cross_entropy, mix_cross_entropy
 
 CLASSES = 7
 
@@ -52,6 +53,25 @@ def test_gradients_equal_cross_entropy_with_soft_labels(k, smoothing):
 def test_one_label_is_plain_cross_entropy():
     logits, target = make(1)
     torch.testing.assert_close(mix_cross_entropy(logits, target), F.cross_entropy(logits, target.labels[:, 0]))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_hard_pair_of_cross_entropies(smoothing):
+    """lam * CE(y_a) + (1 - lam) * CE(y_b) with class indices, each image with its own lam."""
+    logits, target = make(2)
+    own, partner = (
+        F.cross_entropy(logits, target.labels[:, k], reduction="none", label_smoothing=smoothing) for k in (0, 1)
+    )
+    lam = target.weights[:, 0]
+    loss = mix_cross_entropy(logits, target, label_smoothing=smoothing, reduction="none")
+    torch.testing.assert_close(loss, lam * own + (1 - lam) * partner)
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_equals_timms_soft_cross_entropy(k):
+    logits, target = make(k)
+    wanted = timm.loss.SoftTargetCrossEntropy()(logits, dense(target))
+    torch.testing.assert_close(mix_cross_entropy(logits, target), wanted)
 
 
 def test_defaults_are_the_mean_without_smoothing():
@@ -122,15 +142,60 @@ def test_compiles_whole_and_equals_eager():
     torch.testing.assert_close(compiled(logits, target, label_smoothing=0.1), mix_cross_entropy(logits, target, 0.1))
 
 
+ALL = [mix_cross_entropy, mix_binary_cross_entropy, decoupled_cross_entropy]
+
+
+@pytest.mark.parametrize("loss", ALL)
 @pytest.mark.parametrize("reduction", ["avg", "", None])
-def test_unknown_reduction_is_named(reduction):
+def test_unknown_reduction_is_named(reduction, loss):
     logits, target = make(2)
     with pytest.raises(ValueError, match="reduction"):
-        mix_cross_entropy(logits, target, reduction=reduction)
+        loss(logits, target, reduction=reduction)
 
 
+@pytest.mark.parametrize("loss", ALL)
 @pytest.mark.parametrize("smoothing", [-0.1, 1.5])
-def test_wrong_smoothing_is_named(smoothing):
+def test_wrong_smoothing_is_named(smoothing, loss):
     logits, target = make(2)
     with pytest.raises(ValueError, match="label_smoothing"):
-        mix_cross_entropy(logits, target, label_smoothing=smoothing)
+        loss(logits, target, label_smoothing=smoothing)
+
+
+WRONG = [
+    ((9, 2), (9, 2), torch.int32, r"labels must be int64 \(B, K\) with B = 9, .*, got torch.int32 of shape \(9, 2\)"),
+    ((9,), (9,), torch.int64, r"labels must be int64 \(B, K\)"),
+    ((8, 2), (8, 2), torch.int64, r"labels must be int64 \(B, K\) with B = 9"),
+    ((9, 2), (9, 3), torch.int64, r"weights must have one value for each of labels, got shape \(9, 3\)"),
+    ((9, 2), (9,), torch.int64, "weights must have one value for each of labels"),
+]
+
+
+@pytest.mark.parametrize("loss", ALL)
+@pytest.mark.parametrize(("labels", "weights", "dtype", "message"), WRONG)
+def test_what_does_not_fit_is_named(labels, weights, dtype, message, loss):
+    with pytest.raises(ValueError, match=message):
+        loss(torch.zeros(9, CLASSES), MixTarget(torch.zeros(labels, dtype=dtype), torch.ones(weights)))
+
+
+@pytest.mark.parametrize("loss", ALL)
+@pytest.mark.parametrize("label", [-1, -100, CLASSES])
+def test_a_label_that_is_no_class_is_named(label, loss):
+    logits, target = make(2)
+    target.labels[3, 1] = label
+    with pytest.raises(ValueError, match=r"labels must be in \[0, 7\), the number of classes, got"):
+        loss(logits, target)
+
+
+@pytest.mark.parametrize("loss", ALL)
+def test_logits_of_another_shape_are_named(loss):
+    with pytest.raises(ValueError, match=r"logits must be \(B, C\), got shape \(9, 7, 1\)"):
+        loss(torch.zeros(9, 7, 1), make(2)[1])
+
+
+@pytest.mark.parametrize("loss", ALL)
+def test_gradients_of_logits_and_weights(loss):
+    """Weights that are learned have gradients too."""
+    logits, target = make(3, batch=4)
+    weights = 0.9 * target.weights.double()  # no sum lies on the kink at 1
+    inputs = (logits.double().requires_grad_(), weights.requires_grad_())
+    assert torch.autograd.gradcheck(lambda x, w: loss(x, MixTarget(target.labels, w), 0.1), inputs)

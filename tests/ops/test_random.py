@@ -6,7 +6,14 @@ import pytest
 import torch
 from scipy import stats
 
-from openmix.ops.random import derive_seed, generator_for, sample_beta, sample_partner
+from openmix.ops.random import (
+    derive_seed,
+    generator_for,
+    sample_beta,
+    sample_dirichlet,
+    sample_partner,
+    sample_sources,
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -126,3 +133,89 @@ def test_tiny_alphas_give_nearly_zero_or_one(alpha):
     assert abs(float(lam.mean()) - 0.5) < 4 * (variance / len(lam)) ** 0.5
     assert abs(float(lam.var()) - variance) < 0.002
     assert float(((lam > 0.01) & (lam < 0.99)).double().mean()) < 20 * alpha + 1e-3
+
+
+@pytest.mark.parametrize(("a", "b"), [(2.0, 1.0), (1.0, 2.0), (0.3, 0.3), (1.2, 0.2), (0.05, 3.0), (5.0, 0.5)])
+def test_beta_of_two_parameters(a, b):
+    n = 50_000
+    draws = sample_beta(a, (n,), generator_for("two", str(a), str(b)), beta=b).double()
+    for p in (0.02, 0.1, 0.25, 0.5, 0.75, 0.9, 0.98):
+        x = stats.beta.ppf(p, a, b)
+        if 1e-30 < x < 1 - 1e-6:
+            assert float((draws <= x).double().mean()) == pytest.approx(p, abs=4.5 * (p * (1 - p) / n) ** 0.5)
+    mean, variance = stats.beta.stats(a, b)
+    assert float(draws.mean()) == pytest.approx(float(mean), abs=4.5 * float(variance / n) ** 0.5)
+
+
+def test_beta_of_one_parameter_has_it_twice():
+    one, two = (sample_beta(0.7, (50,), generator_for("twice"), **more) for more in ({}, {"beta": 0.7}))
+    assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize("alpha", [0.1, 1.0, 4.0])
+@pytest.mark.parametrize("k", [2, 3, 6])
+def test_dirichlet_marginals_and_moments(alpha, k):
+    n = 20_000
+    draws = sample_dirichlet(alpha, (n,), k, generator_for("dirichlet", k)).double()
+    assert draws.shape == (n, k) and float(draws.min()) >= 0
+    torch.testing.assert_close(draws.sum(1), torch.ones(n).double(), rtol=0, atol=1e-6)
+    marginal = stats.beta(alpha, (k - 1) * alpha)
+    for part in draws.T:
+        for p in (0.1, 0.25, 0.5, 0.75, 0.9):
+            share = float((part <= marginal.ppf(p)).double().mean())
+            assert share == pytest.approx(p, abs=4.5 * (p * (1 - p) / n) ** 0.5)
+        assert float(part.mean()) == pytest.approx(1 / k, abs=4.5 * float(marginal.var() / n) ** 0.5)
+    for i in range(k):
+        for j in range(i):
+            products = draws[:, i] * draws[:, j]
+            # E[p_i p_j] = alpha^2 / (k alpha (k alpha + 1))
+            wanted = alpha / (k * (k * alpha + 1))
+            assert float(products.mean()) == pytest.approx(wanted, abs=4.5 * float(products.var() / n) ** 0.5)
+
+
+@pytest.mark.parametrize("alpha", [1e-9, 1e-4, 5e-3])
+def test_tiny_alphas_give_one_part_nearly_all(alpha):
+    draws = sample_dirichlet(alpha, (6000,), 3, generator_for("tiny parts", str(alpha))).double()
+    assert torch.isfinite(draws).all()
+    assert float((draws.amax(1) < 0.99).double().mean()) < 20 * alpha + 1e-3
+    counts = torch.bincount(draws.argmax(1), minlength=3).numpy()
+    assert stats.chisquare(counts).pvalue > 1e-5
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (3, 4)])
+def test_dirichlet_shape_and_type(shape):
+    draws = sample_dirichlet(1.0, shape, 5, torch.Generator().manual_seed(0))
+    assert draws.shape == (*shape, 5) and draws.dtype == torch.float32 and draws.device.type == "cpu"
+
+
+def test_dirichlet_obeys_its_generator():
+    first = sample_dirichlet(0.4, (9,), 3, torch.Generator().manual_seed(0))
+    assert torch.equal(first, sample_dirichlet(0.4, (9,), 3, torch.Generator().manual_seed(0)))
+    assert not torch.equal(first, sample_dirichlet(0.4, (9,), 3, torch.Generator().manual_seed(1)))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        assert torch.equal(first, sample_dirichlet(0.4, (9,), 3))
+
+
+def test_sources_are_the_image_and_independent_uniform_permutations():
+    generator = torch.Generator().manual_seed(3)
+    counts: Counter[tuple[tuple[int, ...], ...]] = Counter()
+    for _ in range(3600):
+        sources = sample_sources(3, 3, generator)
+        assert sources.dtype == torch.int64 and sources.shape == (3, 3)
+        assert sources[:, 0].tolist() == [0, 1, 2]
+        counts[tuple(map(tuple, sources.T[1:].tolist()))] += 1
+    assert len(counts) == 36
+    assert stats.chisquare(list(counts.values())).pvalue > 1e-4
+
+
+@pytest.mark.parametrize(("size", "k"), [(1, 4), (5, 1), (5, 2), (64, 6)])
+def test_sources_name_every_image_once_in_every_column(size, k):
+    sources = sample_sources(size, k, torch.Generator().manual_seed(0))
+    assert sources.shape == (size, k) and sources.device.type == "cpu"
+    assert all(sorted(column) == list(range(size)) for column in sources.T.tolist())
+
+
+def test_sources_of_a_pair_are_the_image_and_its_partner():
+    first = sample_sources(20, 2, torch.Generator().manual_seed(4))
+    assert torch.equal(first[:, 1], sample_partner(20, torch.Generator().manual_seed(4)))

@@ -256,7 +256,7 @@ def test_label_smoothing_is_the_losss(make_task, make_batch, at):
     plain = task(batch, at())["loss"]
     mixed = task.mixers[0](batch.images, batch.labels, generator=at().generator("mix"))
     log_p = task.predict(mixed.images).log_softmax(1)
-    task.head.label_smoothing = 0.2
+    task.head.criterion.label_smoothing = 0.2
     torch.testing.assert_close(task(batch, at())["loss"], 0.8 * plain - 0.2 * log_p.mean(1).mean())
 
 

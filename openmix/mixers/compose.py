@@ -1,0 +1,266 @@
+"""Mixers made of mixers: one of several, some images only, some epochs only, several mixes of one batch.
+
+All are called as a mixer is, and may be put into one another; a config's ``mix_mode``, ``mix_prob``,
+``mix_sample_prob`` and ``mix_epochs`` are built of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from openmix.mixers.catalog import Kind, Mixer, build_mixer
+from openmix.ops.checks import check_integer, check_probability
+from openmix.ops.group_plans import PartPlan, StackPlan
+from openmix.ops.plans import FeatureMix
+from openmix.ops.random import sample_uniform
+from openmix.ops.target import Mixed, MixTarget
+
+__all__ = ["Choice", "Composition", "PerSample", "Repeat", "Window"]
+
+
+class Composition:
+    """What compositions share: they stand where a :class:`~openmix.mixers.catalog.Mixer` can.
+
+    Args:
+        mixers: what it is made of: mixers or compositions.
+    """
+
+    base: Mixer | None = None
+
+    def __init__(self, *mixers: Mixer | Composition) -> None:
+        for m in mixers:
+            if not isinstance(m, Mixer | Composition):
+                raise ValueError(f"{type(self).__name__} is made of mixers, such as openmix.CutMix(), got {m!r}")
+        self.mixers = mixers
+
+    @property
+    def name(self) -> str:
+        """The names of what it is made of."""
+        return "+".join(m.name for m in self.mixers)
+
+    @property
+    def kind(self) -> Kind:
+        """The kind of what it is made of; 'input' where kinds differ."""
+        first = self.mixers[0].kind
+        return first if all(m.kind == first for m in self.mixers) else "input"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """All that its mixers need."""
+        return tuple(dict.fromkeys(need for m in self.mixers for need in m.needs))
+
+    def draw(self, generator: torch.Generator | None = None, epoch: int | None = None) -> Mixer | Composition:
+        """Return which mixer mixes the next batch."""
+        return self
+
+    def __call__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        *,
+        generator: torch.Generator | None = None,
+        epoch: int | None = None,
+        pixel_range: Tensor | None = None,
+        model: torch.nn.Module | None = None,
+        **needs: Tensor,
+    ) -> Mixed:
+        """Mix a batch; arguments as for :class:`~openmix.mixers.catalog.Mixer`, and ``epoch``, counted from 0."""
+        unknown = [key for key in needs if key not in self.needs]
+        if unknown:
+            raise TypeError(f"{self.name} takes no {unknown[0]!r}; it needs: {', '.join(self.needs) or 'nothing'}")
+        return self._mix(images, labels, generator, {"epoch": epoch, "pixel_range": pixel_range, "model": model}, needs)
+
+    def _mix(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator | None,
+        given: dict[str, Any],
+        needs: dict[str, Tensor],
+    ) -> Mixed:
+        chosen = self.draw(generator, given["epoch"])
+        return _call(chosen, images, labels, generator, given, needs)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(repr, self.mixers))})"
+
+
+def _call(
+    mixer: Mixer | Composition,
+    images: Tensor,
+    labels: Tensor,
+    generator: torch.Generator | None,
+    given: dict[str, Any],
+    needs: dict[str, Tensor],
+) -> Mixed:
+    own: dict[str, Any] = {**given, **{need: needs[need] for need in mixer.needs if need in needs}}
+    return mixer(images, labels, generator=generator, **own)
+
+
+class Choice(Composition):
+    """One of several mixers, drawn anew for each batch.
+
+    Args:
+        mixers: at least one.
+        probs: the probability of each; they sum to 1 at most, and the rest leaves the batch alone. None is uniform.
+
+    Raises:
+        ValueError: probabilities that are not one for each, negative, or more than 1 in all.
+
+    >>> import openmix
+    >>> mixer = Choice([openmix.MixUp(alpha=0.8), openmix.CutMix()], probs=[0.5, 0.5])
+    >>> mixer(torch.zeros(4, 3, 8, 8), torch.arange(4)).target.weights.shape
+    torch.Size([4, 2])
+    """
+
+    def __init__(self, mixers: Sequence[Mixer | Composition], probs: Sequence[float] | None = None) -> None:
+        super().__init__(*mixers)
+        if not self.mixers:
+            raise ValueError("mixers is empty: Choice needs at least one")
+        probs = [1 / len(self.mixers)] * len(self.mixers) if probs is None else list(probs)
+        if len(probs) != len(self.mixers):
+            raise ValueError(f"probs has {len(probs)} values for {len(self.mixers)} mixers")
+        if not (all(p >= 0 for p in probs) and sum(probs) <= 1 + 1e-6):  # so written, NaN fails as well
+            raise ValueError(f"probs must be >= 0 and sum to 1 at most, got {probs}, which sums to {sum(probs):.6g}")
+        self.probs = torch.tensor(probs, dtype=torch.float64, device="cpu")
+        rest = 1 - float(self.probs.sum())
+        if rest > 1e-6:
+            self.mixers = (*self.mixers, build_mixer("vanilla"))
+            self.probs = torch.cat([self.probs, torch.tensor([rest], dtype=torch.float64, device="cpu")])
+
+    def draw(self, generator: torch.Generator | None = None, epoch: int | None = None) -> Mixer | Composition:
+        """Draw a mixer; nothing is drawn where there is one only."""
+        i = int(torch.multinomial(self.probs, 1, generator=generator)) if len(self.mixers) > 1 else 0
+        return self.mixers[i].draw(generator, epoch)
+
+
+class Window(Composition):
+    """A mixer that acts in some epochs only; outside of them batches are left alone.
+
+    Args:
+        mixer: what acts.
+        start: its first epoch, counted from 0.
+        stop: the first epoch in which it no longer acts; None is never.
+
+    Raises:
+        ValueError: start < 0, or stop <= start.
+
+    >>> import openmix
+    >>> mixer = Window(openmix.CutMix(), start=0, stop=90)
+    >>> mixer(torch.zeros(2, 3, 8, 8), torch.arange(2), epoch=90).target.weights[:, 0]
+    tensor([1., 1.])
+    """
+
+    def __init__(self, mixer: Mixer | Composition, start: int = 0, stop: int | None = None) -> None:
+        super().__init__(mixer)
+        check_integer("start", start, 0)
+        if stop is not None:
+            check_integer("stop", stop, start + 1)
+        self.start, self.stop = start, stop
+        self.outside = build_mixer("vanilla")
+
+    def draw(self, generator: torch.Generator | None = None, epoch: int | None = None) -> Mixer | Composition:
+        """Return the mixer, or the one that leaves batches alone.
+
+        Raises:
+            TypeError: no epoch is given.
+        """
+        if epoch is None:
+            raise TypeError("a Window must be told the epoch, counted from 0: mixer(images, labels, epoch=epoch)")
+        acts = self.start <= epoch and (self.stop is None or epoch < self.stop)
+        return self.mixers[0].draw(generator, epoch) if acts else self.outside
+
+
+class PerSample(Composition):
+    """A mixer that acts on each image with some probability only; the others are left alone.
+
+    An image that is left alone may still be another's partner.
+
+    Args:
+        mixer: what acts: one that mixes images or features, and returns as many images as it is given.
+        prob: of an image to take part, in [0, 1].
+
+    Raises:
+        ValueError: prob out of range.
+
+    >>> import openmix
+    >>> mixed = PerSample(openmix.CutMix(), prob=0.5)(torch.zeros(8, 3, 8, 8), torch.arange(8))
+    >>> mixed.target.weights.shape
+    torch.Size([8, 2])
+    """
+
+    def __init__(self, mixer: Mixer | Composition, prob: float) -> None:
+        super().__init__(mixer)
+        check_probability("prob", prob)
+        if self.kind not in ("input", "feature"):
+            raise ValueError(f"PerSample takes mixers of images or features; {self.name} is of kind {self.kind!r}")
+        self.prob = prob
+
+    def _choose(self, batch_size: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
+        return (sample_uniform(0, 1, (batch_size,), generator) < self.prob).to(device, non_blocking=True)
+
+    def _mix(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator | None,
+        given: dict[str, Any],
+        needs: dict[str, Tensor],
+    ) -> Mixed:
+        mixed = _call(self.mixers[0], images, labels, generator, given, needs)
+        if len(mixed.images) != len(images):
+            raise ValueError(f"{self.name} returns another number of images than it is given: put Repeat outermost")
+        chosen = self._choose(len(images), generator, images.device)
+        plan = PartPlan(mixed.plan, chosen)
+        target = MixTarget(labels[plan.sources], plan.keep(mixed.target.weights))
+        return Mixed(torch.where(chosen[:, None, None, None], mixed.images, images), target, plan)
+
+    def function(
+        self, labels: Tensor, *, generator: torch.Generator | None = None, stages: Sequence[str]
+    ) -> FeatureMix:
+        """Draw a mix of features, as methods of kind 'feature' do, for some images only."""
+        inner = self.mixers[0].draw(generator)
+        mix = inner.function(labels, generator=generator, stages=stages)  # type: ignore[union-attr]
+        plan = PartPlan(mix.plan, self._choose(len(labels), generator, labels.device))
+        return FeatureMix(mix.stage, plan, MixTarget(labels[plan.sources], plan.keep(mix.target.weights)))
+
+
+class Repeat(Composition):
+    """n mixes of one batch, in one batch of n times the size: batch augmentation (Hoffer et al., arXiv:1901.09335).
+
+    Args:
+        mixer: what mixes.
+        n: how often, >= 1.
+
+    Raises:
+        ValueError: n < 1.
+
+    >>> import openmix
+    >>> mixed = Repeat(openmix.CutMix(), 2)(torch.zeros(4, 3, 8, 8), torch.arange(4))
+    >>> mixed.images.shape, mixed.sources[:, 0]
+    (torch.Size([8, 3, 8, 8]), tensor([0, 1, 2, 3, 0, 1, 2, 3]))
+    """
+
+    def __init__(self, mixer: Mixer | Composition, n: int) -> None:
+        super().__init__(mixer)
+        check_integer("n", n, 1)
+        if self.kind != "input":
+            raise ValueError(f"Repeat takes mixers of images; {self.name} is of kind {self.kind!r}")
+        self.n = n
+
+    def _mix(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        generator: torch.Generator | None,
+        given: dict[str, Any],
+        needs: dict[str, Tensor],
+    ) -> Mixed:
+        mixes = [_call(self.mixers[0], images, labels, generator, given, needs) for _ in range(self.n)]
+        plan = StackPlan(tuple(m.plan for m in mixes))
+        weights = plan.fill([m.target.weights for m in mixes])
+        return Mixed(torch.cat([m.images for m in mixes]), MixTarget(labels[plan.sources], weights), plan)
