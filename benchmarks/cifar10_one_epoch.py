@@ -1,6 +1,6 @@
 """One epoch of CIFAR-10 with every method, a row each: that all of them train, and what a small network makes of it.
 
-Each row is a config of configs/classification/cifar10/mixups/basic trained by ``openmix train`` for one epoch, seed 0, on
+Each row is a config of configs/classification/cifar10/mixups/basic trained by tools/train.py for one epoch, seed 0, on
 one thread. One epoch of one seed ranks nothing: methods that make the task harder start slower.
 Run: python benchmarks/cifar10_one_epoch.py [CONFIG ...] [--out docs/benchmarks/cifar10_one_epoch.json]
 A second run adds to the rows of the first and replaces those of the configs that it names.

@@ -86,7 +86,11 @@ class Composition:
         return _call(chosen, images, labels, generator, given, needs)
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(map(repr, self.mixers))})"
+        return f"{type(self).__name__}({', '.join([*map(repr, self.mixers), *self._settings()])})"
+
+    def _settings(self) -> list[str]:
+        """Return what a representation says beside the mixers."""
+        return []
 
 
 def _call(
@@ -137,6 +141,9 @@ class Choice(Composition):
         i = int(torch.multinomial(self.probs, 1, generator=generator)) if len(self.mixers) > 1 else 0
         return self.mixers[i].draw(generator, epoch)
 
+    def _settings(self) -> list[str]:
+        return [f"probs={[round(p, 6) for p in self.probs.tolist()]}"]
+
 
 class Window(Composition):
     """A mixer that acts in some epochs only; outside of them batches are left alone.
@@ -174,6 +181,9 @@ class Window(Composition):
         acts = self.start <= epoch and (self.stop is None or epoch < self.stop)
         return self.mixers[0].draw(generator, epoch) if acts else self.outside
 
+    def _settings(self) -> list[str]:
+        return [f"start={self.start}, stop={self.stop}"]
+
 
 class PerSample(Composition):
     """A mixer that acts on each image with some probability only; the others are left alone.
@@ -199,6 +209,9 @@ class PerSample(Composition):
         if self.kind not in ("input", "feature"):
             raise ValueError(f"PerSample takes mixers of images or features; {self.name} is of kind {self.kind!r}")
         self.prob = prob
+
+    def _settings(self) -> list[str]:
+        return [f"prob={self.prob}"]
 
     def _choose(self, batch_size: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
         return (sample_uniform(0, 1, (batch_size,), generator) < self.prob).to(device, non_blocking=True)
@@ -251,6 +264,9 @@ class Repeat(Composition):
         if self.kind != "input":
             raise ValueError(f"Repeat takes mixers of images; {self.name} is of kind {self.kind!r}")
         self.n = n
+
+    def _settings(self) -> list[str]:
+        return [f"n={self.n}"]
 
     def _mix(
         self,

@@ -1,11 +1,15 @@
 """The mixing task against its definition: which method is drawn, what it is given, what the loss is."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from scipy.stats import chisquare
 from torch import nn
 
 import openmix
+from openmix.mixers import catalog
+from openmix.mixers.catalog import mixer
 from openmix.models import ClsHead, ClsMixupHead
 from openmix.tasks import MixUpClassification
 
@@ -279,3 +283,87 @@ def test_without_alpha_each_method_keeps_its_own(make_task):
     assert [mixer.function.keywords.get("alpha") for mixer in task.mixers] == [None, None]
     given = make_task(mix_mode=["mixup", "manifoldmix"], alpha=0.5)
     assert [mixer.function.keywords["alpha"] for mixer in given.mixers] == [0.5, 0.5]
+
+
+# Some images, some epochs, and what black and white are
+
+
+class Raw(nn.Module):
+    """A backbone that keeps what it is shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def forward(self, images):
+        self.seen.append(images)
+        return (images,)
+
+
+class Flat(nn.Module):
+    """A head that says what it is given."""
+
+    def forward(self, features):
+        return features[0].flatten(1)[:, :5]
+
+    def loss(self, logits, target):
+        return logits.mean()
+
+
+def test_only_some_images_take_part(make_task, make_batch, at):
+    task = make_task(mix_mode=["mixup", "cutmix"], mix_sample_prob=[0.0, 1.0])
+    assert [type(m).__name__ for m in task.mixers] == ["PerSample", "CutMix"]
+    raw = task.backbone = Raw()
+    task.neck, task.head = nn.Identity(), Flat()
+    batch = make_batch()
+    untouched = 0
+    for step in range(20):
+        task(batch, at(step))
+        untouched += torch.equal(raw.seen[-1], batch.images)
+    assert 3 <= untouched <= 17  # mixup's turns, at probability 0, leave the batch alone
+
+
+def test_mixing_stops_after_its_epochs(make_task, make_batch, at):
+    task = make_task(mix_mode="mixup", mix_epochs=(1, 3))
+    raw = task.backbone = Raw()
+    task.neck, task.head = nn.Identity(), Flat()
+    batch = make_batch()
+    for epoch in range(5):
+        task(batch, at(epoch=epoch))
+    assert [torch.equal(seen, batch.images) for seen in raw.seen] == [True, False, False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"mix_sample_prob": 1.5}, "mix_sample_prob"),
+        ({"mix_sample_prob": [0.5, 0.5]}, "mix_sample_prob"),
+        ({"mix_sample_prob": float("nan")}, "mix_sample_prob"),
+        ({"mix_epochs": (3, 3)}, "mix_epochs"),
+        ({"mix_epochs": (-1, 3)}, "mix_epochs"),
+        ({"mix_epochs": (1,)}, "mix_epochs"),
+    ],
+)
+def test_bad_shares_and_epochs_are_named(make_task, arguments, named):
+    with pytest.raises(ValueError, match=named):
+        make_task(mix_mode="mixup", **arguments)
+
+
+def test_methods_are_told_what_black_and_white_are(make_task, make_batch, at):
+    told = []
+
+    @mixer("Coloured")
+    def coloured(images, labels, *, generator=None, pixel_range=None):
+        told.append(pixel_range)
+        return openmix.mixers.vanilla(images, labels)
+
+    try:
+        task = make_task(mix_mode="coloured")
+        batch = replace(make_batch(), pixel_range=torch.tensor([[-1.0], [2.0]]))
+        task(batch, at())
+        task.policy(batch.images, batch.labels, pixel_range=batch.pixel_range)
+        task.mixers[0](batch.images, batch.labels)
+    finally:
+        catalog._METHODS.pop("coloured")
+    assert [t is None for t in told[-3:]] == [False, False, True]
+    assert told[-3] is batch.pixel_range

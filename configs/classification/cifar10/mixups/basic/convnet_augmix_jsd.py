@@ -1,4 +1,4 @@
-"""A small network on CIFAR-10 with AugMix as its authors train it: a clean view, two augmented ones, Jensen-Shannon loss.
+"""A small network on CIFAR-10 with AugMix as its authors train it: one clean view, two augmented, Jensen-Shannon loss.
 
 Expect what docs/benchmarks/cifar10_one_epoch.md says after one epoch; nobody has published a figure for this network.
 """
