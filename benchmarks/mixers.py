@@ -1,44 +1,132 @@
-"""What mixing costs beside the least that it could cost: ``torch.lerp(x, x[partner], lam)`` on the same batch.
+"""What mixing costs beside the least that it could cost, ``torch.lerp(x, x[partner], lam)``, and beside its rivals.
 
-Run: python benchmarks/mixers.py [--out docs/benchmarks/mixers.json]. Rounds alternate A B C ... A B C; medians.
+Each method is timed as a user calls it, draws included, with one draw a batch and, where it can, one an image; timm's
+``Mixup`` and torchvision's v2 ``MixUp`` and ``CutMix`` likewise, soft labels included, as they make them always. Then
+``plan.apply`` alone, eager and compiled. Rounds alternate A B C ... A B C; medians; all in one process.
+Run: python benchmarks/mixers.py [--device cuda] [--no-compile] [--out docs/benchmarks/mixers.json]
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from common import device_facts, interleaved, write_report
+from timm.data.mixup import Mixup as TimmMixup
+from torchvision.transforms import v2
 
 import openmix
 
-SHAPE = (64, 3, 224, 224)
-BAR = 1.5
+SHAPES = ((128, 3, 32, 32), (64, 3, 224, 224))
+CLASSES = 1000
+BARS = {"mixup": 1.3, "cutmix": 1.3, "resizemix": 1.3, "gridmix": 1.3, "smoothmix": 2.0, "fmix": 2.0}
+
+
+def methods() -> dict[str, openmix.mixers.catalog.Mixer]:
+    """Every input method that needs nothing: with its default, and with the other granularity."""
+    found = {}
+    for name in openmix.list_mixers():
+        mixer = openmix.build_mixer(name)
+        if mixer.kind == "input" and not mixer.needs and name != "vanilla":
+            default = mixer.method.hyper["per_sample"].default
+            found[name] = mixer
+            found[f"{name}, per_sample={not default}"] = openmix.build_mixer(name, per_sample=not default)
+    return found
+
+
+def rivals() -> dict[str, Callable[..., Any]]:
+    timm = {"prob": 1.0, "switch_prob": 0.0, "label_smoothing": 0.0, "num_classes": CLASSES}
+    return {
+        "timm Mixup": TimmMixup(mixup_alpha=1.0, cutmix_alpha=0.0, **timm),
+        "timm CutMix": TimmMixup(mixup_alpha=0.0, cutmix_alpha=1.0, **timm),
+        "timm CutMix, mode='elem'": TimmMixup(mixup_alpha=0.0, cutmix_alpha=1.0, mode="elem", **timm),
+        "torchvision v2.MixUp": v2.MixUp(num_classes=CLASSES),
+        "torchvision v2.CutMix": v2.CutMix(num_classes=CLASSES),
+    }
+
+
+def calls(x: torch.Tensor, y: torch.Tensor) -> dict[str, Callable[[], Any]]:
+    partner, lam = torch.randperm(len(x)).to(x.device), torch.rand(len(x), 1, 1, 1).to(x)
+    found: dict[str, Callable[[], Any]] = {"torch.lerp": lambda: torch.lerp(x, x[partner], lam)}
+    for name, mixer in methods().items():
+        found[name] = lambda mixer=mixer: mixer(x, y)
+    scratch = x.clone()  # timm's writes into the images that it is given
+    for name, rival in rivals().items():
+        images = scratch if name.startswith("timm") else x
+        found[name] = lambda rival=rival, images=images: rival(images, y)
+    return found
+
+
+def applications(x: torch.Tensor, y: torch.Tensor, compiles: bool) -> dict[str, Callable[[], Any]]:
+    partner, lam = torch.randperm(len(x)).to(x.device), torch.rand(len(x), 1, 1, 1).to(x)
+    found: dict[str, Callable[[], Any]] = {"torch.lerp": lambda: torch.lerp(x, x[partner], lam)}
+    for name, mixer in methods().items():
+        if "per_sample" in name:
+            continue
+        plan = mixer(x, y, generator=torch.Generator().manual_seed(0)).plan
+        found[f"{name}: apply"] = lambda plan=plan: plan.apply(x)
+        if compiles:
+            apply = torch.compile(lambda x, plan=plan: plan.apply(x), fullgraph=True)
+            apply(x)
+            found[f"{name}: apply, compiled"] = lambda apply=apply: apply(x)
+    return found
+
+
+def timed(candidates: dict[str, Callable[[], Any]], rounds: int, repeats: int, device: str, **facts: Any) -> list[dict]:
+    def repeated(call: Callable[[], Any]) -> Callable[[], None]:
+        def run() -> None:
+            for _ in range(repeats):
+                call()
+            if device == "cuda":
+                torch.cuda.synchronize()
+
+        return run
+
+    rows = interleaved({name: repeated(call) for name, call in candidates.items()}, rounds)
+    for row in rows:
+        row["median_s"] /= repeats
+        row["quartiles_s"] = [q / repeats for q in row["quartiles_s"]]
+        row |= facts
+        row["ratio_to_lerp"] = row["median_s"] / (rows[0]["median_s"])
+        bar = BARS.get(row["name"]) if facts["dtype"] == "float32" and facts["shape"] == str(SHAPES[1]) else None
+        row["bar"] = "" if bar is None else f"{bar}"
+    return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/mixers.json"))
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--no-compile", dest="compiles", action="store_false")
     arguments = parser.parse_args()
-    x = torch.rand(SHAPE)
-    y = torch.randint(1000, (SHAPE[0],))
-    partner, lam = torch.randperm(SHAPE[0]), torch.rand(SHAPE[0], 1, 1, 1)
-    candidates = {"torch.lerp(x, x[partner], lam)": lambda: torch.lerp(x, x[partner], lam)}
-    for name in openmix.list_mixers():
-        mixer = openmix.build_mixer(name)
-        if mixer.kind == "input" and not mixer.needs and name != "vanilla":
-            candidates[f"{name}, one draw a batch"] = lambda mixer=mixer: mixer(x, y)
-            if "per_sample" in mixer.method.hyper:
-                each = openmix.build_mixer(name, per_sample=True)
-                candidates[f"{name}, per_sample=True"] = lambda each=each: each(x, y)
-    rows = interleaved(candidates, arguments.rounds)
-    base = rows[0]["median_s"]
-    for row in rows:
-        row["ratio_to_lerp"] = row["median_s"] / base
-    facts = {**device_facts(), "shape": SHAPE, "bar": f"mixup and cutmix at most {BAR} x lerp"}
-    columns = {"what": "name", "median (ms)": ("median_s", 1e3, ".1f"), "quartiles (ms)": ("quartiles_s", 1e3, ".1f"),
-               "x lerp": ("ratio_to_lerp", 1, ".2f")}  # fmt: skip
-    write_report(arguments.out, "Mixing 64 images of 3 x 224 x 224", facts, rows, columns)
+    rows = []
+    for shape in reversed(SHAPES):
+        repeats = 1 if shape == SHAPES[1] else 20
+        for dtype in (torch.float32, torch.bfloat16):
+            x = torch.rand(shape).to(arguments.device, dtype)
+            y = torch.randint(CLASSES, shape[:1]).to(arguments.device)
+            facts = {"shape": str(shape), "dtype": str(dtype).removeprefix("torch.")}
+            rows += timed(calls(x, y), arguments.rounds, repeats, arguments.device, **facts)
+            if dtype == torch.float32:
+                alone = applications(x, y, arguments.compiles)
+                rows += timed(alone, arguments.rounds, repeats, arguments.device, **facts)[1:]
+    facts = {
+        **device_facts(),
+        "on": arguments.device,
+        "bar": "x lerp, at 64 x 3 x 224 x 224 in float32, draws included",
+    }
+    columns = {
+        "images": "shape",
+        "type": "dtype",
+        "what": "name",
+        "median (ms)": ("median_s", 1e3, ".3f"),
+        "quartiles (ms)": ("quartiles_s", 1e3, ".3f"),
+        "x lerp": ("ratio_to_lerp", 1, ".2f"),
+        "bar": "bar",
+    }
+    write_report(arguments.out, "The cost of mixing", facts, rows, columns)
 
 
 if __name__ == "__main__":

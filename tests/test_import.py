@@ -23,7 +23,7 @@ for name in openmix.list_mixers():
     mixer = openmix.build_mixer(name)
     if mixer.kind == "input" and not mixer.needs:
         mixed = mixer(images, labels, generator=torch.Generator().manual_seed(0))
-        openmix.mix_cross_entropy(torch.zeros(4, 10), mixed.target)
+        openmix.mix_cross_entropy(torch.zeros(len(mixed.images), 10), mixed.target)
 seen.append(list(sys.modules))
 print(json.dumps(seen))
 """

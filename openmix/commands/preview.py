@@ -1,4 +1,4 @@
-"""Write a PNG of images of the first training batch as each config mixes them, with labels and lambda."""
+"""Write a PNG of images of the first training batch as each config mixes them, with partners, masks and labels."""
 
 import argparse
 from pathlib import Path
@@ -13,53 +13,52 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("configs", nargs="+", metavar="CONFIG", help="each gives a row for each of its mix modes")
     parser.add_argument("--out", default="preview.png", metavar="FILE.png", help="default: %(default)s")
-    parser.add_argument("--images", type=int, default=8, metavar="N", help="images a row (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=3, metavar="N", help="samples a row (default: %(default)s)")
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Draw and write the picture."""
-    from openmix.results.preview import draw_grid
+    from openmix.engine.mix_picture import draw
 
     if arguments.images < 1:
         raise UserError(f"--images must be at least 1, got {arguments.images}")
-    if Path(arguments.out).suffix.lower() != ".png":
+    out = Path(arguments.out)
+    if out.suffix.lower() != ".png":
         raise UserError(f"--out must name a .png file, got {arguments.out!r}")
-    rows: list[tuple[str, list[Any]]] = []
-    classes: tuple[str, ...] = ()
+    rows: list[Any] = []
+    notes: list[str] = []
     for config in arguments.configs:
-        new_rows, new_classes = mixed_rows(config, arguments.images)
-        if classes and new_classes != classes:
-            raise UserError(f"{config} has other classes than {arguments.configs[0]}; draw them one by one")
-        classes = new_classes
+        new_rows, new_notes = rows_of(config, arguments.images)
+        if len(arguments.configs) > 1:
+            new_rows = [row._replace(title=f"{row.title}   ({Path(config).stem})") for row in new_rows]
         rows += new_rows
+        notes += [note for note in new_notes if note not in notes]
     if not rows:
-        raise UserError("none of these configs mixes images: a method that mixes inside a network has no picture")
+        raise UserError("; ".join(notes) or "none of these configs mixes images")
     try:
-        draw_grid(rows, classes, Path(arguments.out))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        draw(rows, notes).savefig(out, format="png")
     except OSError as error:
         raise UserError(f"cannot write {arguments.out}: {error.strerror}") from error
+    for note in notes:
+        print(note)
     print(f"wrote {arguments.out}")
     return 0
 
 
-def mixed_rows(config: str, columns: int) -> tuple[list[tuple[str, list[Any]]], tuple[str, ...]]:
-    """Return each of a config's modes that mix images with ``columns`` mixes of one batch, and the class names."""
-    from openmix.engine.build import build_loader, seed_of
+def rows_of(config: str, columns: int) -> tuple[list[Any], list[str]]:
+    """Return a row for each of a config's modes, as a run would show it in its first epoch, and notes on the others."""
+    from openmix.engine.build import open_loader, seed_of
     from openmix.engine.config import load_config
     from openmix.engine.distributed import World
-    from openmix.ops.random import generator_for
+    from openmix.engine.mix_preview import mixed_rows
+    from openmix.engine.preprocess import Normalize
+    from openmix.engine.settings import Preprocessor
     from openmix.registry import build_task
 
-    cfg, world = load_config(config), World()
-    loader = build_loader(cfg, "train_dataloader", world)
-    assert loader is not None
-    _, batch = next(iter(loader.epoch(0)))
-    loader.close()
-    images = batch.images.float() / 255 if not batch.images.is_floating_point() else batch.images
-    columns, seed = min(columns, len(images)), seed_of(cfg)
-    rows = []
-    for mixer in getattr(build_task(cfg.model, device="meta"), "mixers", []):
-        if mixer.kind == "input" and not mixer.needs:
-            draws = (generator_for(seed, "preview", i) for i in range(columns))
-            rows.append((mixer.name, [mixer(images, batch.labels, generator=g) for g in draws]))
-    return rows, loader.classes
+    cfg = load_config(config)
+    with open_loader(cfg, "train_dataloader", World()) as loader:
+        assert loader is not None
+        _, batch = next(iter(loader.epoch(0)))
+    batch = Normalize(Preprocessor(**cfg.get("data_preprocessor", {}))).batch(batch)
+    return mixed_rows(build_task(cfg.model, device="meta"), batch, loader.classes, columns, seed_of(cfg), 0)

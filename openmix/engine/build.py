@@ -8,7 +8,7 @@ import torch
 from mmengine.hooks import Hook
 
 from openmix.data import Loader, Shards
-from openmix.engine import ema, settings  # noqa: F401  ema registers its hook
+from openmix.engine import ema, mix_preview, settings  # noqa: F401  ema and mix_preview register hooks
 from openmix.engine.distributed import World, main_only
 from openmix.errors import UserError
 from openmix.registry import HOOKS, LOADERS, build, build_task

@@ -21,7 +21,7 @@ from openmix.mixers.catalog import mixer
 from openmix.ops.augment import Chain, check_pixel_range, choose, from_unit, like_layout, to_unit
 from openmix.ops.checks import check_positive
 from openmix.ops.plans import OnDevice, check_batch, check_size, mix, pair, shares
-from openmix.ops.random import sample_beta, sample_integers, sample_uniform
+from openmix.ops.random import sample_beta, sample_dirichlet, sample_integers, sample_uniform
 from openmix.ops.target import Mixed
 
 __all__ = ["AugMixPlan", "augmix", "plan_augmix"]
@@ -35,7 +35,13 @@ OVERLAPPING_OPS = ("color", "contrast", "brightness", "sharpness")
 PRESETS = {"openmixup": {"severity": 1, "all_ops": True, "per_sample": False}}
 
 
-@mixer("AugMix", presets=PRESETS)
+@mixer(
+    "AugMix",
+    presets=PRESETS,
+    paper="Hendrycks et al., ICLR 2020",
+    link="https://arxiv.org/abs/1912.02781",
+    lam="1 always",
+)
 def augmix(
     images: Tensor,
     labels: Tensor,
@@ -181,7 +187,7 @@ def plan_augmix(
     level = sample_uniform(0.1, severity, draws, generator) / 10
     sign = 1 - 2 * sample_integers(2, draws, generator)
     magnitudes = {name: MAGNITUDES[name](level, sign, size) for name in (*names, "identity")}
-    chain_shares = sample_dirichlet(alpha, width, (n,), generator).expand(width, batch_size)
+    chain_shares = sample_dirichlet(alpha, (n,), width, generator).T.expand(width, batch_size)
     mixture_share = sample_beta(alpha, (n,), generator).expand(batch_size)
     chain = choose(magnitudes, pick.expand(-1, -1, batch_size).flatten(1))
     return AugMixPlan(chain, chain_shares, mixture_share, size, pixel_range)
@@ -212,18 +218,6 @@ MAGNITUDES: dict[str, Callable[[Tensor, Tensor, tuple[int, int]], Tensor]] = {
     "brightness": _enhance,
     "sharpness": _enhance,
 }
-
-
-def sample_dirichlet(alpha: float, k: int, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
-    """Draw from the symmetric Dirichlet distribution of ``k`` shares: float32 (k, *shape), the sum over k is 1.
-
-    By Gamma draws in logarithms, which do not underflow where alpha is small; see
-    :func:`openmix.ops.random.sample_beta`, which is the case of two.
-    """
-    above_one = torch.full((k, *shape), alpha + 1, dtype=torch.float64, device="cpu")
-    gamma = torch._standard_gamma(above_one, generator=generator)  # pyright: ignore[reportPrivateImportUsage]
-    uniform = torch.rand(gamma.shape, generator=generator, dtype=torch.float64, device="cpu")
-    return torch.softmax(gamma.log() + uniform.log() / alpha, dim=0).float()
 
 
 def _check(width: int, depth: int, severity: float) -> None:

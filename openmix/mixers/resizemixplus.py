@@ -35,7 +35,12 @@ from openmix.ops.target import Mixed
 __all__ = ["RandAugmentPlan", "plan_randaugment", "resizemixplus"]
 
 
-@mixer("ResizeMixPlus")
+@mixer(
+    "ResizeMixPlus",
+    paper="Qin et al., 2020",
+    link="https://arxiv.org/abs/2012.11101",
+    lam="1 - area of the box",
+)
 def resizemixplus(
     images: Tensor,
     labels: Tensor,
@@ -167,7 +172,8 @@ def plan_randaugment(
     pick = sample_integers(len(magnitudes), draws, generator)
     sign = 1 - 2 * sample_integers(2, draws, generator)
     pick, sign = (t.expand(-1, -1, batch_size).flatten(1) for t in (pick, sign))
-    return choose({name: sign * m if name in SIGNED else torch.tensor(m) for name, m in magnitudes.items()}, pick)
+    unsigned = torch.ones_like(sign)
+    return choose({name: m * (sign if name in SIGNED else unsigned) for name, m in magnitudes.items()}, pick)
 
 
 SIGNED = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")

@@ -22,7 +22,8 @@ class MixPoints:
 
     Args:
         network: any module.
-        stages: names of its sub-modules whose output is one tensor (B, C, h, w).
+        stages: names of its sub-modules whose output is one tensor: feature maps (B, C, h, w), or a transformer's
+            tokens (B, N, C), which take plans of one share an image, such as manifoldmix's.
 
     Raises:
         ValueError: the network has no such stage, or one is named twice.
@@ -56,17 +57,22 @@ class MixPoints:
 
         Raises:
             ValueError: no mix point was installed there.
+            RuntimeError: the stage was never run, so that features went on unmixed while labels did not. Some networks
+                run a stage's blocks by themselves when they save activations (timm's ``set_grad_checkpointing``).
         """
         if stage is None:
             yield
             return
         if stage not in self._points:
             raise ValueError(f"no mix point at {stage!r}; there are: {', '.join(self.stages)}")
-        self._points[stage].plan = plan
+        point = self._points[stage]
+        point.plan, point.has_mixed = plan, False
         try:
             yield
         finally:
-            self._points[stage].plan = None
+            point.plan = None
+        if not point.has_mixed:
+            raise RuntimeError(f"nothing was mixed at {stage!r}: the network did not run this module")
 
 
 class _MixPoint:
@@ -77,6 +83,11 @@ class _MixPoint:
 
     def __init__(self) -> None:
         self.plan: Plan | None = None
+        self.has_mixed = False
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        return output if self.plan is None else self.plan.apply(output)
+        if self.plan is None:
+            return output
+        self.has_mixed = True
+        is_tokens = output.ndim == 3
+        return self.plan.apply(output[..., None])[..., 0] if is_tokens else self.plan.apply(output)

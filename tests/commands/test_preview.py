@@ -1,10 +1,15 @@
 """preview: a picture of what the network will see."""
 
+import runpy
+from pathlib import Path
+
 import matplotlib.image
 import pytest
 
 from openmix.commands import run_command
-from openmix.commands.preview import mixed_rows
+from openmix.commands.preview import rows_of
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_picture_is_written(lab, tmp_path, capsys):
@@ -15,28 +20,67 @@ def test_picture_is_written(lab, tmp_path, capsys):
 
 
 def test_every_mode_has_a_row_of_different_draws(lab, tmp_path):
-    rows, classes = mixed_rows(lab.write(tmp_path, model={"mix_mode": ["mixup", "cutmix", "vanilla"]}), columns=4)
-    assert [name for name, _ in rows] == ["mixup", "cutmix", "vanilla"]
-    assert all(len(mixes) == 4 for _, mixes in rows)
-    shares = {float(mixed.target.weights[0, 0]) for mixed in rows[0][1]}
-    assert len(shares) == 4
-    assert len(classes) == 10
-    assert float(rows[2][1][0].images.max()) <= 1 and float(rows[2][1][0].images.min()) >= 0
+    rows, notes = rows_of(lab.write(tmp_path, model={"mix_mode": ["mixup", "cutmix", "vanilla"]}), columns=4)
+    assert [row.title for row in rows] == ["mixup", "cutmix", "vanilla"]
+    assert notes == []
+    assert all(len(row.samples) == 4 for row in rows)
+    assert len({sample.label[0][1] for sample in rows[0].samples}) == 4
 
 
 def test_more_columns_than_images(lab, tmp_path):
-    rows, _ = mixed_rows(lab.write(tmp_path), columns=100)
-    assert len(rows[0][1]) == 8
+    (row, _), _ = rows_of(lab.write(tmp_path), columns=100)
+    assert len(row.samples) == 8
+
+
+def test_images_are_in_the_data_sets_colours(lab, tmp_path):
+    """Normalisation does not show: not in the images, and not in their mix."""
+    plain, _ = rows_of(lab.write(tmp_path, "plain", data_preprocessor={"mean": [0.0], "std": [1.0]}), columns=3)
+    normal, _ = rows_of(lab.write(tmp_path, "normal"), columns=3)
+    for one, other in zip(plain, normal, strict=True):
+        for a, b in zip(one.samples, other.samples, strict=True):
+            assert (a.own == b.own).all()
+            assert abs(a.mixed.astype(int) - b.mixed).max() <= 1
+
+
+def test_methods_inside_the_network_are_named(lab, tmp_path, capsys):
+    path = lab.write(tmp_path, model={"mix_mode": ["mixup", "manifoldmix"]})
+    assert run_command("preview", [path, "--out", str(tmp_path / "p.png")]) == 0
+    assert "manifoldmix mixes inside the network: no picture\n" in capsys.readouterr().out
+
+
+def test_rows_of_several_configs_say_whose_they_are(lab, tmp_path, monkeypatch):
+    titles = []
+
+    def draw(rows, notes):
+        from openmix.engine.mix_picture import Figure
+
+        titles.extend(row.title for row in rows)
+        return Figure()
+
+    monkeypatch.setattr("openmix.engine.mix_picture.draw", draw)
+    paths = [lab.write(tmp_path, name, model={"mix_mode": "mixup"}) for name in ("one", "two")]
+    assert run_command("preview", [*paths, "--out", str(tmp_path / "p.png")]) == 0
+    assert titles == ["mixup   (one)", "mixup   (two)"]
 
 
 @pytest.mark.parametrize(
     ("changes", "options", "message"),
     [
-        ({"model": {"mix_mode": "manifoldmix"}}, [], "mixes inside a network"),
+        ({"model": {"mix_mode": "manifoldmix"}}, [], "manifoldmix mixes inside the network: no picture"),
         ({}, ["--images", "0"], "--images must be at least 1, got 0"),
+        ({}, ["--out", "p.jpg"], "--out must name a .png file, got 'p.jpg'"),
         ({}, ["--out", "/dev/null/p.png"], "cannot write /dev/null/p.png"),
     ],
 )
 def test_wrong_input(lab, tmp_path, capsys, changes, options, message):
     assert run_command("preview", [lab.write(tmp_path, **changes), "--out", str(tmp_path / "p.png"), *options]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_the_script_is_the_command(lab, tmp_path, monkeypatch, capsys):
+    script, out = ROOT / "tools" / "preview_batch.py", tmp_path / "p.png"
+    monkeypatch.setattr("sys.argv", [str(script), lab.write(tmp_path), "--images", "1", "--out", str(out)])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_path(str(script), run_name="__main__")
+    assert (end.value.code, capsys.readouterr().out) == (0, f"wrote {out}\n")
+    assert out.read_bytes()[:4] == b"\x89PNG"

@@ -1,0 +1,105 @@
+"""What a task's methods make of a batch, and a hook that shows it while a run trains."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from mmengine.hooks import Hook
+
+from openmix.data.batch import Batch
+from openmix.ops.random import generator_for
+from openmix.registry import HOOKS
+
+if TYPE_CHECKING:
+    from openmix.engine.mix_picture import Row
+
+__all__ = ["MixPreviewHook", "mixed_rows"]
+
+# of so many images partners are drawn, however large the batch
+POOL = 64
+
+
+@torch.no_grad()
+def mixed_rows(
+    task: Any, batch: Batch, classes: Sequence[str], columns: int, seed: int, epoch: int
+) -> tuple[list[Row], list[str]]:
+    """Mix the first images of a batch by each of a task's methods.
+
+    Args:
+        task: its ``mixers``, if it has any, are shown.
+        batch: normalised; its first images are shown, each as drawn anew.
+        classes: names of the classes.
+        columns: samples a method, as far as the batch has images.
+        seed: of the run; the draws are derived from this and the epoch, for each method alike.
+        epoch: counted from 0.
+
+    Returns:
+        A row for each method that mixes images, and a line for each other that says why it has none. A method that
+        relabels is shown as the method whose labels it redraws.
+    """
+    from openmix.engine.mix_picture import Row, take_sample
+
+    columns = min(columns, len(batch))
+    batch = _first(batch, max(columns, POOL))
+    rows, notes = [], []
+    for mixer in getattr(task, "mixers", ()):
+        method = getattr(mixer, "base", None) or mixer
+        if method.kind != "input":
+            notes.append(f"{mixer.name} mixes inside the network: no picture")
+        elif method.needs:
+            notes.append(f"{mixer.name} needs {', '.join(method.needs)} of the network: no picture")
+        else:
+            draws = generator_for(seed, "preview", epoch)
+            mix = functools.partial(method, generator=draws, pixel_range=batch.pixel_range, epoch=epoch)
+            mixes = [mix(batch.images, batch.labels) for _ in range(columns)]
+            rows.append(Row(mixer.name, [take_sample(batch, m, i, classes) for i, m in enumerate(mixes)]))
+    return rows, notes
+
+
+def _first(batch: Batch, n: int) -> Batch:
+    return replace(batch, views=(batch.images[:n],), labels=batch.labels[:n], index=batch.index[:n])
+
+
+@HOOKS.register_module()
+class MixPreviewHook(Hook):
+    """Puts a picture of mixed images into every visualizer backend, from the first micro-batch of an epoch.
+
+    The picture is that of ``openmix preview``, with draws of its own: a run's numbers do not depend on it. It takes
+    part of a second and waits for the device. A run that is resumed within an epoch has drawn that epoch's already.
+
+    Args:
+        interval: epochs from one picture to the next, at least 1; the first epoch has one.
+        images: samples a method, at least 1.
+
+    Raises:
+        ValueError: a value out of range.
+    """
+
+    def __init__(self, interval: int = 1, images: int = 4) -> None:
+        for name, value in (("interval", interval), ("images", images)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        self.interval = interval
+        self.images = images
+
+    def before_train(self, runner: Any) -> None:
+        """Say so where there is nothing to draw, or nothing to draw to."""
+        if runner.visualizer is None:
+            runner.logger.info("MixPreviewHook: there is nothing to draw to, as vis_backends is empty")
+        elif not getattr(runner.task, "mixers", ()):
+            runner.logger.info("MixPreviewHook: %s has no mixers to draw", type(runner.task).__name__)
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Draw at the first step of an epoch; only rank 0 has a visualizer."""
+        if batch_idx > 0 or runner.epoch % self.interval or runner.visualizer is None:
+            return
+        classes = runner.train_dataloader.classes
+        rows, notes = mixed_rows(runner.task, data_batch, classes, self.images, runner.seed, runner.epoch)
+        if rows:
+            from openmix.engine.mix_picture import draw, to_rgb
+
+            runner.visualizer.add_image("mix_preview", to_rgb(draw(rows, notes)), runner.iter)
