@@ -84,7 +84,7 @@ class MosaicPlan(OnDevice):
         return (shown == torch.arange(4, device=shown.device)[None, :, None, None]).float()
 
     def apply(self, x: Tensor, interpolation: str | None = None) -> Tensor:
-        """Copy pixels, by the nearest one where a source is made small: exact for every dtype."""
+        """Copy pixels, always by the nearest one where a source is made small: exact for every dtype."""
         check_size(x, len(self.sources), self.size)
         number = self._field_number()
         image = self.sources.gather(1, self._shown_source().flatten(1)).view_as(number)

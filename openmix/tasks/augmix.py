@@ -50,13 +50,14 @@ class AugMixClassification(Classification):
         super().__init__(backbone, head, neck)
         check_positive("jsd_weight", jsd_weight)
         self.jsd_weight = jsd_weight
-        self.mixer = build_mixer("augmix", width=width, depth=depth, severity=severity, alpha=alpha, all_ops=all_ops)
+        mixer = build_mixer("augmix", width=width, depth=depth, severity=severity, alpha=alpha, all_ops=all_ops)
+        self.mixers = [mixer]  # as a mixing task has them, for pictures of what the network sees
 
     def forward(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         """Return ``loss``, its unweighted part ``jsd``, and ``top1``, the per cent of clean images that are right."""
         generator = context.generator("mix")
         augmented = [
-            self.mixer(batch.images, batch.labels, generator=generator, pixel_range=batch.pixel_range).images
+            self.mixers[0](batch.images, batch.labels, generator=generator, pixel_range=batch.pixel_range).images
             for _ in range(2)
         ]
         logits = self.predict(torch.cat([batch.images, *augmented])).chunk(3)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import openmix
 from openmix.commands import run_command
 from openmix.commands.check import find_configs
 from openmix.engine.config import load_config
@@ -59,3 +60,21 @@ def test_quickstart_configs_differ_in_their_mode_alone():
             cfg["model"].pop(key, None)
         cfgs[mode] = cfg
     assert all(cfg == cfgs["vanilla"] for cfg in cfgs.values())
+
+
+def test_every_method_has_a_config_that_trains_it():
+    named = set()
+    for path in BASIC.glob("convnet_*.py"):
+        model = load_config(str(path)).model
+        named |= {"augmix"} if model.type == "AugMixClassification" else {model.mix_mode}
+    assert named == set(openmix.list_mixers())
+
+
+def test_rows_that_came_from_defective_code_exist_twice():
+    """As the correct method, and as what was published; each says which is which."""
+    for method in ("smoothmix", "gridmix", "resizemix"):
+        right, port = (BASIC / f"r18_{method}_CE_none{suffix}.py" for suffix in ("", "_openmixup"))
+        assert "mix_args" not in load_config(str(right)).model or not load_config(str(right)).model.mix_args
+        assert load_config(str(port)).model.mix_args[method]["preset"] == "openmixup"
+        assert port.name in right.read_text() and "Published top-1 for" not in right.read_text()
+        assert "published top-1" in port.read_text()

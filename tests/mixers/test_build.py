@@ -12,12 +12,32 @@ import torch
 import openmix
 import openmix.mixers
 
+KINDS = {
+    "vanilla": "input",
+    "mixup": "input",
+    "cutmix": "input",
+    "resizemix": "input",
+    "fmix": "input",
+    "gridmix": "input",
+    "smoothmix": "input",
+    "starmix": "input",
+    "mosaic": "input",
+    "ricap": "input",
+    "cutout": "input",
+    "randomerasing": "input",
+    "manifoldmix": "feature",
+}
+TITLES = [
+    "MixUp", "CutMix", "ResizeMix", "ManifoldMix", "Vanilla", "FMix", "GridMix", "SmoothMix", "StarMix", "Mosaic",
+    "RICAP", "Cutout", "RandomErasing",
+]  # fmt: skip
+
 
 def test_list_is_sorted_and_complete():
     names = openmix.list_mixers()
     assert isinstance(names, list)
     assert names == sorted(names) and len(set(names)) == len(names)
-    assert {"vanilla", "mixup", "cutmix", "resizemix", "manifoldmix"} <= set(names)
+    assert set(KINDS) <= set(names)
 
 
 def test_the_list_is_a_copy():
@@ -32,15 +52,12 @@ def test_kind_and_needs(name):
     assert isinstance(mixer.needs, tuple) and all(isinstance(need, str) for need in mixer.needs)
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [("vanilla", "input"), ("mixup", "input"), ("cutmix", "input"), ("resizemix", "input"), ("manifoldmix", "feature")],
-)
+@pytest.mark.parametrize(("name", "kind"), KINDS.items())
 def test_the_known_ones(name, kind):
     assert (openmix.build_mixer(name).kind, openmix.build_mixer(name).needs) == (kind, ())
 
 
-@pytest.mark.parametrize("name", ["MixUp", "CutMix", "ResizeMix", "ManifoldMix", "Vanilla"])
+@pytest.mark.parametrize("name", TITLES)
 def test_classes_are_reached_from_the_package(name):
     mixer = getattr(openmix, name)()
     assert type(mixer) is type(openmix.build_mixer(name.lower()))
@@ -55,7 +72,7 @@ def test_functions_stay_functions_when_their_files_are_imported():
     from openmix.mixers import cutmix, mixup, resizemix, vanilla
 
     assert all(callable(f) for f in (cutmix, mixup, resizemix, vanilla))
-    assert all(callable(getattr(openmix.mixers, name)) for name in ("cutmix", "mixup", "resizemix", "vanilla"))
+    assert all(callable(getattr(openmix.mixers, name)) for name in KINDS)
 
 
 def test_feature_mixer_says_where_it_works(make_batch):
@@ -79,6 +96,13 @@ def test_feature_mixer_says_where_it_works(make_batch):
         (lambda: openmix.build_mixer("vanilla", alpha=1.0), ["vanilla", "alpha"]),
         (lambda: openmix.build_mixer("manifoldmix", alhpa=1.0), ["alhpa", "alpha"]),
         (lambda: openmix.CutMix(alfa=1.0), ["alfa", "alpha"]),
+        (lambda: openmix.build_mixer("smothmix"), ["smothmix", "smoothmix"]),
+        (lambda: openmix.build_mixer("random_erasing"), ["random_erasing", "randomerasing"]),
+        (lambda: openmix.build_mixer("fmix", decay=3.0), ["decay", "decay_power"]),
+        (lambda: openmix.build_mixer("gridmix", n_hole=(2, 6)), ["n_hole", "n_holes"]),
+        (lambda: openmix.build_mixer("cutout", lenght=8), ["lenght", "length"]),
+        (lambda: openmix.RandomErasing(probabilty=1.0), ["probabilty", "probability"]),
+        (lambda: openmix.StarMix(kk=3), ["starmix", "kk"]),
     ],
 )
 def test_unknown_names_name_the_nearest(call, said):
@@ -108,15 +132,70 @@ WRONG = [
     ("resizemix", {"scope": (0.1, 1.2)}),
     ("resizemix", {"scope": (0.1, 0.5, 0.8)}),
     ("resizemix", {"placement": "middle"}),
+    ("resizemix", {"scope_of": "ratio"}),
+    ("resizemix", {"interpolation": "bicubic"}),
+    ("fmix", {"alpha": 0.0}),
+    ("fmix", {"alpha": float("inf")}),
+    ("fmix", {"decay_power": 0.0}),
+    ("fmix", {"decay_power": -3.0}),
+    ("fmix", {"decay_power": float("nan")}),
+    ("fmix", {"max_soft": -0.1}),
+    ("fmix", {"max_soft": 1.5}),
+    ("fmix", {"max_soft": float("nan")}),
+    ("gridmix", {"alpha": 0.0}),
+    ("gridmix", {"alpha": -1.0}),
+    ("gridmix", {"alpha": (0.7, 0.4)}),
+    ("gridmix", {"alpha": (-0.1, 0.4)}),
+    ("gridmix", {"alpha": (0.4, 1.1)}),
+    ("gridmix", {"alpha": (0.4, 0.5, 0.7)}),
+    ("gridmix", {"n_holes": (0, 6)}),
+    ("gridmix", {"n_holes": (6, 2)}),
+    ("gridmix", {"n_holes": (2, 4, 6)}),
+    ("gridmix", {"hole_aspect_ratio": (0.0, 1.0)}),
+    ("gridmix", {"hole_aspect_ratio": (2.0, 1.0)}),
+    ("gridmix", {"cut_area_ratio": (0.0, 1.0)}),
+    ("gridmix", {"cut_area_ratio": (1.0, 0.5)}),
+    ("gridmix", {"cut_area_ratio": (0.5, 1.5)}),
+    ("gridmix", {"cut_aspect_ratio": (-0.5, 2.0)}),
+    ("gridmix", {"cut_aspect_ratio": (2.0, 0.5)}),
+    ("smoothmix", {"sigma": (0.0, 0.5)}),
+    ("smoothmix", {"sigma": (0.5, 0.25)}),
+    ("smoothmix", {"sigma": (0.25,)}),
+    ("smoothmix", {"sigma": (0.25, float("nan"))}),
+    ("starmix", {"alpha": 0.0}),
+    ("starmix", {"alpha": -1.0}),
+    ("starmix", {"k": 1}),
+    ("starmix", {"k": -3}),
+    ("starmix", {"k": 2.5}),
+    ("starmix", {"k": True}),
+    ("mosaic", {"scope": (-0.1, 0.75)}),
+    ("mosaic", {"scope": (0.75, 0.25)}),
+    ("mosaic", {"scope": (0.25, 1.25)}),
+    ("mosaic", {"scope": (0.25, 0.5, 0.75)}),
+    ("ricap", {"alpha": 0.0}),
+    ("ricap", {"alpha": -0.3}),
+    ("cutout", {"length": 0}),
+    ("cutout", {"length": -16}),
+    ("cutout", {"length": 8.5}),
+    ("randomerasing", {"probability": -0.1}),
+    ("randomerasing", {"probability": 1.1}),
+    ("randomerasing", {"probability": float("nan")}),
+    ("randomerasing", {"area": (-0.1, 0.4)}),
+    ("randomerasing", {"area": (0.4, 0.02)}),
+    ("randomerasing", {"area": (0.02, 1.2)}),
+    ("randomerasing", {"area": (0.02, 0.1, 0.4)}),
+    ("randomerasing", {"aspect": (0.0, 3.0)}),
+    ("randomerasing", {"aspect": (-0.3, 3.0)}),
+    ("randomerasing", {"aspect": (3.0, 0.3)}),
 ]
 
 
 @pytest.mark.parametrize(("name", "hyper"), WRONG)
 def test_wrong_values_are_named_when_it_is_built(name, hyper):
     (parameter,) = hyper
-    with pytest.raises(ValueError, match=parameter):
+    with pytest.raises(ValueError, match=rf"\b{parameter}\b"):
         openmix.build_mixer(name, **hyper)
-    with pytest.raises(ValueError, match=parameter):
+    with pytest.raises(ValueError, match=rf"\b{parameter}\b"):
         type(openmix.build_mixer(name))(**hyper)
 
 
@@ -124,7 +203,7 @@ def test_wrong_values_are_named_when_it_is_built(name, hyper):
 def test_wrong_values_are_named_by_the_function(make_batch, name, hyper):
     (parameter,) = hyper
     images, labels = make_batch()
-    with pytest.raises(ValueError, match=parameter):
+    with pytest.raises(ValueError, match=rf"\b{parameter}\b"):
         getattr(openmix.mixers, name)(images, labels, **hyper)
 
 
@@ -132,6 +211,35 @@ def test_wrong_values_are_named_by_the_function(make_batch, name, hyper):
 def test_right_scopes_are_taken(make_batch, scope):
     images, labels = make_batch()
     openmix.build_mixer("resizemix", scope=scope)(images, labels)
+
+
+@pytest.mark.parametrize(
+    ("name", "hyper"),
+    [
+        ("resizemix", {"scope_of": "lam", "scope": [0.2, 1.0]}),
+        ("resizemix", {"interpolation": "bilinear"}),
+        ("fmix", {"alpha": 1, "decay_power": 2, "max_soft": 0}),
+        ("fmix", {"max_soft": 0.5, "reformulate": True}),
+        ("gridmix", {"alpha": 1}),
+        ("gridmix", {"alpha": [0.3, 0.3], "n_holes": [1, 1]}),
+        ("gridmix", {"cut_area_ratio": [1, 1], "cut_aspect_ratio": [0.1, 10], "hole_aspect_ratio": (3, 3)}),
+        ("smoothmix", {"sigma": [1, 3]}),
+        ("starmix", {"k": 8, "alpha": 2}),
+        ("mosaic", {"scope": [0.5, 0.5]}),
+        ("mosaic", {"scope": (0.001, 1)}),
+        ("ricap", {"alpha": 2}),
+        ("cutout", {"length": 1000, "fill": 1}),
+        ("randomerasing", {"probability": 0}),
+        ("randomerasing", {"probability": 1, "area": [0.5, 1], "aspect": [1, 1], "fill": -3}),
+    ],
+    ids=str,
+)
+def test_right_values_are_taken_in_any_spelling(make_batch, name, hyper):
+    """Whole numbers for fractions, and lists for tuples, as a config file has them."""
+    images, labels = make_batch()
+    for per_sample in (False, True):
+        mixed = openmix.build_mixer(name, per_sample=per_sample, **hyper)(images, labels)
+        assert bool(mixed.images.isfinite().all())
 
 
 @pytest.mark.parametrize("name", ["resizemix", "cutmix", "mixup"])
@@ -156,6 +264,11 @@ def test_wrong_values_beside_a_preset_are_named():
         (lambda: openmix.build_mixer("resizemix", preset="openmixup"), ["ResizeMix", "placement='clip'"]),
         (lambda: openmix.ManifoldMix(), ["ManifoldMix", "alpha="]),
         (lambda: openmix.Vanilla(), ["Vanilla"]),
+        (lambda: openmix.build_mixer("resizemix", preset="mmpretrain"), ["scope_of='lam'", "interpolation='bilinear'"]),
+        (lambda: openmix.build_mixer("gridmix", preset="openmixup"), ["GridMix", "alpha=1.0", "wrap=True"]),
+        (lambda: openmix.build_mixer("gridmix", preset="openmixup", alpha=0.2), ["alpha=0.2", "wrap=True"]),
+        (lambda: openmix.build_mixer("smoothmix", preset="openmixup"), ["SmoothMix", "inverted_labels=True"]),
+        (lambda: openmix.RICAP(), ["RICAP", "alpha=0.3"]),
     ],
 )
 def test_repr_shows_the_hyper_parameters(mixer, shown):
@@ -182,12 +295,61 @@ def test_repr_shows_the_hyper_parameters(mixer, shown):
                 "alpha": 1.0,
             },
         ),
+        (
+            "fmix",
+            {"alpha": 1.0, "decay_power": 3.0, "max_soft": 0.0, "reformulate": False, "per_sample": False},
+        ),
+        (
+            "gridmix",
+            {
+                "alpha": (0.4, 0.7),
+                "n_holes": (2, 6),
+                "hole_aspect_ratio": (1.0, 1.0),
+                "cut_area_ratio": (0.5, 1.0),
+                "cut_aspect_ratio": (0.5, 2.0),
+                "wrap": False,
+                "per_sample": False,
+            },
+        ),
+        ("smoothmix", {"sigma": (0.25, 0.5), "inverted_labels": False, "per_sample": False}),
+        ("starmix", {"alpha": 1.0, "k": 3, "per_sample": False}),
+        ("mosaic", {"scope": (0.25, 0.75), "per_sample": True}),
+        ("ricap", {"alpha": 0.3, "per_sample": False}),
+        ("cutout", {"length": 16, "fill": 0.0, "per_sample": True}),
+        (
+            "randomerasing",
+            {"probability": 0.5, "area": (0.02, 0.4), "aspect": (0.3, 1 / 0.3), "fill": 0.0, "per_sample": True},
+        ),
     ],
 )
 def test_defaults_are_the_authors(name, defaults):
     parameters = inspect.signature(getattr(openmix.mixers, name)).parameters
     outside = {"images", "labels", "generator"}
     assert {n: p.default for n, p in parameters.items() if n not in outside} == defaults
+
+
+@pytest.mark.parametrize(
+    ("name", "presets"),
+    [
+        ("fmix", {}),
+        ("gridmix", {"openmixup": {"alpha": 1.0, "wrap": True}}),
+        ("smoothmix", {"openmixup": {"inverted_labels": True}}),
+        (
+            "resizemix",
+            {
+                "openmixup": {"placement": "clip", "per_sample_box": False},
+                "mmpretrain": {
+                    "placement": "clip",
+                    "per_sample_box": False,
+                    "scope_of": "lam",
+                    "interpolation": "bilinear",
+                },
+            },
+        ),
+    ],
+)
+def test_presets_are_the_ports(name, presets):
+    assert openmix.build_mixer(name).method.presets == presets
 
 
 def test_mixing_costs_no_heavy_import():
