@@ -44,11 +44,11 @@ class Trainer:
 
     mmengine hooks get this object as ``runner`` and may use: ``model``, ``task``, ``ema``, ``epoch``, ``iter``,
     ``max_epochs``, ``max_iters``, ``seed``, ``work_dir``, ``logger``, ``visualizer``, ``optimizer``,
-    ``train_dataloader``, ``val_dataloader``, ``rank``, ``world_size``. Their points, in mmengine's order: before_run, after_load_checkpoint,
-    before_train; before_train_epoch, before_train_iter, after_train_iter, after_train_epoch; before_val,
-    before_val_epoch, after_val_epoch, after_val; before_save_checkpoint; after_train, after_run. As there, ``iter`` and
-    ``epoch`` count what is finished, and move on after the hooks of the step or epoch have been called. ``data_batch``
-    is the step's first micro-batch, normalised on the device; ``outputs`` is the task's report by name.
+    ``train_dataloader``, ``val_dataloader``, ``rank``, ``world_size``. Their points, in mmengine's order: before_run,
+    after_load_checkpoint, before_train; before_train_epoch, before_train_iter, after_train_iter, after_train_epoch;
+    before_val, before_val_epoch, after_val_epoch, after_val; before_save_checkpoint; after_train, after_run. As there,
+    ``iter`` and ``epoch`` count what is finished, and move on after the hooks of the step or epoch have been called.
+    ``data_batch`` is the step's first micro-batch, normalised on the device; ``outputs`` is the task's report by name.
 
     Args:
         cfg: a checked config.

@@ -65,7 +65,7 @@ def plan_cutmix(
     lam = sample_beta(alpha, (n, 1), generator)
     side = (torch.tensor(size, device="cpu") * (1 - lam.double()).sqrt()).long()
     boxes = clip_boxes(sample_centre(n, size, generator), side, size)
-    return BoxPlan(sample_partner(batch_size, generator), boxes.expand(batch_size, 4), size)
+    return BoxPlan(sample_partner(batch_size, generator), boxes, size)
 
 
 def sample_centre(n: int, size: tuple[int, int], generator: torch.Generator | None) -> Tensor:

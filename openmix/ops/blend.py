@@ -33,7 +33,7 @@ def select(kept: Tensor, own: Tensor, other: Tensor) -> Tensor:
     it would spread to the pixels of the other.
 
     Args:
-        kept: bool, broadcastable to ``own``.
+        kept: 1 or True where own pixels are kept, 0 elsewhere; broadcastable to ``own``.
         own: floating (B, C, H, W).
         other: like ``own``; given up, as in :func:`blend`.
     """

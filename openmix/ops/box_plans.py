@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from openmix.ops.boxes import box_area, inside_box
-from openmix.ops.plans import OnDevice, check_size, pair, shares, show
+from openmix.ops.blend import select
+from openmix.ops.boxes import box_area, inside_box, outside_box
+from openmix.ops.plans import OnDevice, check_size, pair, shares
 
 __all__ = ["BoxPlan", "ResizePlan", "resize_plan"]
 
@@ -20,7 +21,7 @@ class BoxPlan(OnDevice):
 
     Attributes:
         partner: int64 (B,).
-        boxes: int64 (B, 4), (y0, y1, x0, x1), half-open; empty where y0 == y1 or x0 == x1.
+        boxes: int64 (B, 4), (y0, y1, x0, x1), half-open; empty where y0 == y1 or x0 == x1. (1, 4) if all are alike.
         size: (H, W) of the images.
     """
 
@@ -37,17 +38,19 @@ class BoxPlan(OnDevice):
     def weights(self) -> Tensor:
         """The exact area kept, and the exact area pasted."""
         height, width = self.size
-        return shares(1 - box_area(self.boxes).float()[:, None] / (height * width))
+        return shares(1 - box_area(self.boxes).float()[:, None] / (height * width)).expand(len(self.partner), 2)
 
     @property
     def masks(self) -> Tensor:
         """See :class:`~openmix.ops.plans.Plan`."""
-        return shares(1 - inside_box(self.boxes, self.size).float())
+        return shares(outside_box(self.boxes, self.size, torch.float32)).expand(len(self.partner), -1, -1, -1)
 
     def apply(self, x: Tensor, interpolation: str | None = None) -> Tensor:
         """Copy pixels: exact for every dtype."""
         check_size(x, len(self.partner), self.size)
-        return show(~inside_box(self.boxes, self.size), x, x[self.partner], interpolation)
+        if interpolation is None and x.is_floating_point():
+            return select(outside_box(self.boxes, self.size, x.dtype), x, x[self.partner])
+        return torch.where(inside_box(self.boxes, self.size), x[self.partner], x)
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class ResizePlan(BoxPlan):
     Its masks say where own pixels are kept and where the partner's are shown, wherever in the partner these come from.
 
     Attributes:
+        boxes: one for each image, (B, 4).
         step: float32 (B, 2), partner rows and columns per pasted row and column: pixel (i, j) of the box shows the
             partner's pixel (floor(i * step_y), floor(j * step_x)), which is the rule of ``interpolate``'s 'nearest'.
         window: (h, w) that no box exceeds; work is done in a window of that size about each box, and nowhere else.

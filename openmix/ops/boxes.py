@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["box_area", "clip_boxes", "inside_box", "shift_boxes"]
+__all__ = ["box_area", "clip_boxes", "inside_box", "outside_box", "shift_boxes"]
 
 
 def clip_boxes(centre: Tensor, side: Tensor, size: tuple[int, int]) -> Tensor:
@@ -44,7 +44,19 @@ def box_area(boxes: Tensor) -> Tensor:
 
 def inside_box(boxes: Tensor, size: tuple[int, int]) -> Tensor:
     """Return which pixels lie in each box: bool (N, 1, H, W) for int64 (N, 4)."""
-    y = torch.arange(size[0], device=boxes.device)[None, :, None]
-    x = torch.arange(size[1], device=boxes.device)[None, None, :]
-    y0, y1, x0, x1 = boxes[:, :, None, None].unbind(1)
-    return ((y >= y0) & (y < y1) & (x >= x0) & (x < x1))[:, None]
+    rows, columns = _lines_inside(boxes, size)
+    return rows & columns
+
+
+def outside_box(boxes: Tensor, size: tuple[int, int], dtype: torch.dtype) -> Tensor:
+    """Return 1 for the pixels outside of each box and 0 inside: (N, 1, H, W) of a floating ``dtype``, in one pass."""
+    rows, columns = _lines_inside(boxes, size)
+    return torch.addcmul(torch.ones((), dtype=dtype, device=boxes.device), rows.to(dtype), columns.to(dtype), value=-1)
+
+
+def _lines_inside(boxes: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Return which rows and which columns each box covers: bool (N, 1, H, 1) and (N, 1, 1, W)."""
+    y = torch.arange(size[0], device=boxes.device)[None, None, :, None]
+    x = torch.arange(size[1], device=boxes.device)[None, None, None, :]
+    y0, y1, x0, x1 = boxes[:, :, None, None, None].unbind(1)
+    return (y >= y0) & (y < y1), (x >= x0) & (x < x1)

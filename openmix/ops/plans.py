@@ -17,7 +17,7 @@ from openmix.ops.target import Mixed, MixTarget
 
 __all__ = [
     "BlendPlan", "FeatureMix", "KeepPlan", "MaskPlan", "OnDevice", "Plan", "check_batch", "check_size", "mix", "pair",
-    "shares", "show",
+    "shares",
 ]  # fmt: skip
 
 P = TypeVar("P", bound="OnDevice")
@@ -42,7 +42,7 @@ class Plan(Protocol):
         ...
 
     def apply(self, x: Tensor, interpolation: str | None = None) -> Tensor:
-        """Mix ``x`` (B, C, H, W); ``interpolation`` None is the method's own."""
+        """Mix ``x`` (B, C, H, W); ``interpolation`` None is the method's own, and says that ``x`` is the images."""
         ...
 
     def to(self, device: torch.device | str) -> Plan:
@@ -218,17 +218,9 @@ class MaskPlan(OnDevice):
     def apply(self, x: Tensor, interpolation: str | None = None) -> Tensor:
         """Copy pixels: exact for every dtype."""
         check_size(x, len(self.partner), tuple(self.own.shape[2:]))
-        return show(self.own, x, x[self.partner], interpolation)
-
-
-def show(kept: Tensor, own: Tensor, other: Tensor, interpolation: str | None) -> Tensor:
-    """Return own pixels where ``kept`` and the others elsewhere; ``other`` is given up.
-
-    With ``interpolation`` None these are the batch's images, which are finite numbers and take the faster way.
-    """
-    if interpolation is None and own.is_floating_point():
-        return select(kept, own, other)
-    return torch.where(kept, own, other)
+        if interpolation is None and x.is_floating_point():
+            return select(self.own, x, x[self.partner])
+        return torch.where(self.own, x, x[self.partner])
 
 
 def check_size(x: Tensor, batch_size: int, size: tuple[int, ...] | None) -> None:
