@@ -2,28 +2,32 @@
 
 Each method is timed as a user calls it, draws included, with one draw a batch and, where it can, one an image; timm's
 ``Mixup`` and torchvision's v2 ``MixUp`` and ``CutMix`` likewise, soft labels included, as they make them always. Then
-``plan.apply`` alone, eager and compiled. Rounds alternate A B C ... A B C; medians; all in one process.
+``plan.apply`` alone, eager and compiled. Rounds alternate lerp A lerp B lerp C ..., medians of the ratios to the lerp just
+before, all in one process.
 Run: python benchmarks/mixers.py [--device cuda] [--no-compile] [--out docs/benchmarks/mixers.json]
 """
 
 import argparse
+import statistics
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from common import device_facts, interleaved, write_report
+from common import device_facts, write_report
 from timm.data.mixup import Mixup as TimmMixup
 from torchvision.transforms import v2
 
 import openmix
+from openmix.mixers.catalog import Mixer
 
 SHAPES = ((128, 3, 32, 32), (64, 3, 224, 224))
 CLASSES = 1000
 BARS = {"mixup": 1.3, "cutmix": 1.3, "resizemix": 1.3, "gridmix": 1.3, "smoothmix": 2.0, "fmix": 2.0}
 
 
-def methods() -> dict[str, openmix.mixers.catalog.Mixer]:
+def methods() -> dict[str, Mixer]:
     """Every input method that needs nothing: with its default, and with the other granularity."""
     found = {}
     for name in openmix.list_mixers():
@@ -61,6 +65,7 @@ def calls(x: torch.Tensor, y: torch.Tensor) -> dict[str, Callable[[], Any]]:
 def applications(x: torch.Tensor, y: torch.Tensor, compiles: bool) -> dict[str, Callable[[], Any]]:
     partner, lam = torch.randperm(len(x)).to(x.device), torch.rand(len(x), 1, 1, 1).to(x)
     found: dict[str, Callable[[], Any]] = {"torch.lerp": lambda: torch.lerp(x, x[partner], lam)}
+    torch._dynamo.config.recompile_limit = 1000  # one function below serves all methods
     for name, mixer in methods().items():
         if "per_sample" in name:
             continue
@@ -74,23 +79,40 @@ def applications(x: torch.Tensor, y: torch.Tensor, compiles: bool) -> dict[str, 
 
 
 def timed(candidates: dict[str, Callable[[], Any]], rounds: int, repeats: int, device: str, **facts: Any) -> list[dict]:
-    def repeated(call: Callable[[], Any]) -> Callable[[], None]:
-        def run() -> None:
-            for _ in range(repeats):
-                call()
-            if device == "cuda":
-                torch.cuda.synchronize()
+    """Time each candidate right after the base, lerp, in every round; both once untimed before, as in a loop of its own."""
 
-        return run
+    def seconds(call: Callable[[], Any]) -> float:
+        call()
+        began = time.perf_counter()
+        for _ in range(repeats):
+            call()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        return (time.perf_counter() - began) / repeats
 
-    rows = interleaved({name: repeated(call) for name, call in candidates.items()}, rounds)
-    for row in rows:
-        row["median_s"] /= repeats
-        row["quartiles_s"] = [q / repeats for q in row["quartiles_s"]]
-        row |= facts
-        row["ratio_to_lerp"] = row["median_s"] / (rows[0]["median_s"])
-        bar = BARS.get(row["name"]) if facts["dtype"] == "float32" and facts["shape"] == str(SHAPES[1]) else None
-        row["bar"] = "" if bar is None else f"{bar}"
+    base, *others = candidates.items()
+    times: dict[str, list[float]] = {name: [] for name in candidates}
+    ratios: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(rounds):
+        for name, call in others:
+            lerp = seconds(base[1])
+            times[base[0]].append(lerp)
+            times[name].append(seconds(call))
+            ratios[name].append(times[name][-1] / lerp)
+    ratios[base[0]] = [1.0, 1.0]
+    rows = []
+    for name, values in times.items():
+        bar = BARS.get(name) if facts["dtype"] == "float32" and facts["shape"] == str(SHAPES[1]) else None
+        row = {
+            "name": name,
+            **facts,
+            "median_s": statistics.median(values),
+            "quartiles_s": statistics.quantiles(values, n=4)[::2],
+            "ratio_to_lerp": statistics.median(ratios[name]),
+            "ratio_quartiles": statistics.quantiles(ratios[name], n=4)[::2],
+            "bar": "" if bar is None else f"{bar}",
+        }
+        rows.append(row)
     return rows
 
 
@@ -124,6 +146,7 @@ def main() -> None:
         "median (ms)": ("median_s", 1e3, ".3f"),
         "quartiles (ms)": ("quartiles_s", 1e3, ".3f"),
         "x lerp": ("ratio_to_lerp", 1, ".2f"),
+        "x lerp, quartiles": ("ratio_quartiles", 1, ".2f"),
         "bar": "bar",
     }
     write_report(arguments.out, "The cost of mixing", facts, rows, columns)

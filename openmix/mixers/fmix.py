@@ -99,6 +99,10 @@ def plan_fmix(
     soft = (torch.minimum(lam, 1 - lam).clamp(max=max_soft) * pixels).floor()
     partner = sample_partner(batch_size, generator)
     field = _smooth_field(n, size, decay_power, generator, torch.device(device) if per_sample else torch.device("cpu"))
+    if n == 1 and not max_soft:  # no need to sort for one sharp mask
+        highest = field.flatten(1).topk(int(count), dim=1, sorted=False).indices
+        own = torch.zeros(1, pixels, dtype=torch.bool, device="cpu").scatter_(1, highest, True)
+        return MaskPlan(partner, own.view(1, 1, *size))
     order = field.flatten(1).argsort(dim=1, descending=True)
     by_rank = _mask_by_rank(pixels, count.to(order.device), soft.to(order.device))
     own = torch.zeros_like(by_rank).scatter_(1, order, by_rank).view(n, 1, *size)
