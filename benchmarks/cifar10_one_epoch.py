@@ -36,7 +36,6 @@ def one_epoch(config: Path) -> dict:
         "nll": val["nll"],
         "first_loss": train[0]["loss"],
         "last_loss": train[-1]["loss"],
-        "time_s": sum(record["time_s"] for record in train),
     }
 
 
@@ -52,7 +51,6 @@ def main() -> None:
         "nll": ("nll", 1, ".3f"),
         "training loss, steps 1-100": ("first_loss", 1, ".3f"),
         "steps 401-500": ("last_loss", 1, ".3f"),
-        "time (s)": ("time_s", 1, ".0f"),
     }
     facts = {**device_facts(), "threads": 1, "epochs": 1, "seed": 0, "test images": 10000}
     for config in track(arguments.configs, "one epoch each"):

@@ -2,8 +2,8 @@
 
 Each method is timed as a user calls it, draws included, with one draw a batch and, where it can, one an image; timm's
 ``Mixup`` and torchvision's v2 ``MixUp`` and ``CutMix`` likewise, soft labels included, as they make them always. Then
-``plan.apply`` alone, eager and compiled. Rounds alternate lerp A lerp B lerp C ..., medians of the ratios to the lerp just
-before, all in one process.
+``plan.apply`` alone, eager and compiled. Rounds alternate lerp A lerp B lerp C ..., medians of the ratios to the lerp
+just before, all in one process.
 Run: python benchmarks/mixers.py [--device cuda] [--no-compile] [--out docs/benchmarks/mixers.json]
 """
 
@@ -79,7 +79,7 @@ def applications(x: torch.Tensor, y: torch.Tensor, compiles: bool) -> dict[str, 
 
 
 def timed(candidates: dict[str, Callable[[], Any]], rounds: int, repeats: int, device: str, **facts: Any) -> list[dict]:
-    """Time each candidate right after the base, lerp, in every round; both once untimed before, as in a loop of its own."""
+    """Time each candidate right after lerp, in every round; each once untimed before, as in a loop of its own."""
 
     def seconds(call: Callable[[], Any]) -> float:
         call()

@@ -49,6 +49,17 @@ def test_the_config_trains(tmp_path):
     dry_run(cfg, str(tmp_path / "run"), World())
 
 
+def test_the_losses_and_hooks_of_the_page_are_right(tmp_path):
+    from openmix.engine.config import load_config
+
+    code = next(code for language, code in BLOCKS if language == "python" and "MixPreviewHook" in code)
+    base = ROOT / "configs/classification/cifar10/mixups/basic/r18_mixups_CE_none.py"
+    config = tmp_path / "mine.py"
+    config.write_text(f"_base_ = {str(base)!r}\n{code}")
+    cfg = load_config(str(config))
+    assert cfg.model.head.loss.class_reduction == "sum" and cfg.custom_hooks[0].type == "MixPreviewHook"
+
+
 def test_the_commands_exist():
     shell = "\n".join(code for language, code in BLOCKS if language == "bash")
     for script in re.findall(r"(?:bash|python) ((?:tools|scripts)/\S+)", shell):

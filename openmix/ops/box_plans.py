@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from openmix.ops.blend import select
 from openmix.ops.boxes import box_area, inside_box, outside_box
+from openmix.ops.planes import elements, from_planes, is_channels_last, select_rows, to_planes
 from openmix.ops.plans import OnDevice, check_size, pair, shares
 
 __all__ = ["BoxPlan", "ResizePlan", "resize_plan"]
@@ -79,22 +80,21 @@ class ResizePlan(BoxPlan):
         chosen = interpolation or self.interpolation
         if chosen not in ("nearest", "bilinear"):
             raise ValueError(f"interpolation must be 'nearest' or 'bilinear', got {chosen!r}")
-        layout = _layout(x)
-        planes = _to_planes(x, layout)
+        planes = to_planes(x)
         rows, columns = (self._window_lines(axis) for axis in (0, 1))
         if chosen == "nearest":
             shown = self._nearest(planes, rows, columns)
         else:
-            shown = _to_planes(self._bilinear(x, rows, columns), layout)
-        unit = planes.shape[3] // self.size[1]
-        at = (rows[:, :, None] * planes.shape[3] + _elements(columns, unit)[:, None, :]).flatten(1)
+            shown = self._bilinear(x, rows, columns)
+            shown = to_planes(shown.contiguous(memory_format=torch.channels_last) if is_channels_last(x) else shown)
+        at = (rows[:, :, None] * planes.shape[3] + elements(columns, planes, self.size[1])[:, None, :]).flatten(1)
         at = at[:, None].expand(-1, planes.shape[1], -1)
         flat, shown = planes.flatten(2), shown.flatten(2)
         if not self.even:  # beside its box, a window shows the image itself
-            inside_columns = self._inside(columns, 1).repeat_interleave(unit, dim=1)
+            inside_columns = self._inside(columns, 1).repeat_interleave(planes.shape[3] // self.size[1], dim=1)
             inside = self._inside(rows, 0)[:, :, None] & inside_columns[:, None, :]
             shown = torch.where(inside.flatten(1)[:, None], shown, flat.gather(2, at))
-        return _from_planes(flat.scatter(2, at, shown), x, layout)
+        return from_planes(flat.scatter(2, at, shown), x)
 
     def _window_lines(self, axis: int) -> Tensor:
         """Return the image rows (axis 0) or columns (1) of each window: int64 (B, h) or (B, w)."""
@@ -117,13 +117,8 @@ class ResizePlan(BoxPlan):
             self._partner_lines(lines, axis).floor().long().clamp(0, self.size[axis] - 1)
             for axis, lines in enumerate((rows, columns))
         )
-        batch, number, height, length = planes.shape
-        plane = self.partner[:, None] * number + torch.arange(number, device=row.device)
-        # whole rows first: they are copied at the speed of memory, single pixels are not
-        strips = planes.reshape(-1, length).index_select(0, (plane[:, :, None] * height + row[:, None]).flatten())
-        strips = strips.view(batch, number, -1, length)
-        elements = _elements(column, length // self.size[1])
-        return strips.gather(3, elements[:, None, None].expand(*strips.shape[:3], -1))
+        strips = select_rows(planes, self.partner[:, None], row)
+        return strips.gather(3, elements(column, planes, self.size[1])[:, None, None].expand(*strips.shape[:3], -1))
 
     def _bilinear(self, x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
         """Return the partner, interpolated, for each pixel of the window: (B, C, h, w)."""
@@ -149,25 +144,3 @@ def resize_plan(
     height, width = sides.amax(0).clamp(min=1).tolist()
     even = bool((sides == sides[:1]).all()) and bool((sides > 0).all())
     return ResizePlan(partner, boxes, size, step, (height, width), even, interpolation)
-
-
-def _layout(x: Tensor) -> torch.memory_format:
-    channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return torch.channels_last if channels_last else torch.contiguous_format
-
-
-def _to_planes(x: Tensor, layout: torch.memory_format) -> Tensor:
-    """Return images (B, C, H, W) as they lie in memory: (B, C, H, W), or (B, 1, H, W * C) where channels are last."""
-    return x.permute(0, 2, 3, 1).flatten(2)[:, None] if layout == torch.channels_last else x
-
-
-def _from_planes(flat: Tensor, like: Tensor, layout: torch.memory_format) -> Tensor:
-    batch, channels, height, width = like.shape
-    if layout == torch.channels_last:
-        return flat.view(batch, height, width, channels).permute(0, 3, 1, 2)
-    return flat.view(like.shape)
-
-
-def _elements(columns: Tensor, unit: int) -> Tensor:
-    """Return the elements of a plane's row that image columns (B, w) stand for: int64 (B, w * unit)."""
-    return (columns[:, :, None] * unit + torch.arange(unit, device=columns.device)).flatten(1)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from openmix.ops.planes import elements, from_planes, select_rows, to_planes
 from openmix.ops.plans import OnDevice, check_size
 
 __all__ = ["MosaicPlan", "SumPlan"]
@@ -86,34 +87,40 @@ class MosaicPlan(OnDevice):
     def apply(self, x: Tensor, interpolation: str | None = None) -> Tensor:
         """Copy pixels, always by the nearest one where a source is made small: exact for every dtype."""
         check_size(x, len(self.sources), self.size)
-        number = self._field_number()
-        image = self.sources.gather(1, self._shown_source().flatten(1)).view_as(number)
-        row, column = (self._source_lines(number, axis) for axis in (0, 1))
-        return x[image, :, row, column].permute(0, 3, 1, 2).contiguous(memory_format=_layout(x))
-
-    def _field_number(self) -> Tensor:
-        """Return which field each pixel lies in: int64 (B, H, W)."""
         height, width = self.size
-        low = torch.arange(height, device=self.cut.device)[None, :, None] >= self.cut[:, 0, None, None]
-        right = torch.arange(width, device=self.cut.device)[None, None, :] >= self.cut[:, 1, None, None]
-        return 2 * low.long() + right.long()
+        planes = to_planes(x)
+        image = self.sources.gather(1, self.field)  # of each field
+        lower = torch.arange(height, device=x.device) >= self.cut[:, :1]
+        right = torch.arange(width, device=x.device) >= self.cut[:, 1:]
+        # the row of its left field and that of its right one, side by side, make a row of twice the width
+        strips = torch.cat(
+            [
+                select_rows(
+                    planes,
+                    torch.where(lower, image[:, 2 + side, None], image[:, side, None]),
+                    torch.where(lower, self._lines(2 + side, 0), self._lines(side, 0)),
+                )
+                for side in (0, 1)
+            ],
+            dim=3,
+        )
+        # which columns a field shows is the same for the upper and the lower one only if they show crops alike
+        column = [torch.where(right, self._lines(row + 1, 1) + width, self._lines(row, 1)) for row in (0, 2)]
+        upper, under = (elements(c, planes, width)[:, None, None] for c in column)
+        index = torch.where(lower[:, None, :, None], under, upper).expand(*planes.shape)
+        return from_planes(strips.gather(3, index), x)
 
     def _shown_source(self) -> Tensor:
         """Return which of the four sources each pixel shows: int64 (B, H, W)."""
-        number = self._field_number()
+        height, width = self.size
+        low = torch.arange(height, device=self.cut.device)[None, :, None] >= self.cut[:, 0, None, None]
+        right = torch.arange(width, device=self.cut.device)[None, None, :] >= self.cut[:, 1, None, None]
+        number = 2 * low.long() + right.long()
         return self.field.gather(1, number.flatten(1)).view_as(number)
 
-    def _source_lines(self, number: Tensor, axis: int) -> Tensor:
-        """Return the row (axis 0) or column (1) of its source that each pixel shows: int64 (B, H, W)."""
-        lines = torch.arange(self.size[axis], device=number.device)
-        lines = lines[None, :, None] if axis == 0 else lines[None, None, :]
-        beyond = (number >= 2) if axis == 0 else (number % 2 == 1)
-        offset = lines - torch.where(beyond, self.cut[:, axis, None, None], 0)
-        flat = number.flatten(1)
-        origin, step = (t[:, :, axis].gather(1, flat).view_as(number) for t in (self.origin, self.step))
-        return (origin + (offset * step).floor().long()).clamp(0, self.size[axis] - 1)
-
-
-def _layout(x: Tensor) -> torch.memory_format:
-    channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    return torch.channels_last if channels_last else torch.contiguous_format
+    def _lines(self, field: int, axis: int) -> Tensor:
+        """Return the row (axis 0) or column (1) of its source that each of a field's shows: int64 (B, H) or (B, W)."""
+        lines = torch.arange(self.size[axis], device=self.cut.device)
+        begins = self.cut[:, axis, None] if (field >= 2 if axis == 0 else field % 2 == 1) else 0
+        offset = ((lines - begins) * self.step[:, field, axis, None]).floor().long()
+        return (self.origin[:, field, axis, None] + offset).clamp(0, self.size[axis] - 1)
