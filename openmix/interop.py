@@ -88,7 +88,7 @@ class TimmMixup:
             ValueError: an argument out of range, or both alphas 0.
 
         >>> TimmMixup.from_args(mixup_alpha=0.8, cutmix_alpha=1.0, num_classes=10).mixer
-        Choice(MixUp(alpha=0.8, per_sample=False), CutMix(alpha=1.0, per_sample=False))
+        Choice(MixUp(alpha=0.8, per_sample=False), CutMix(alpha=1.0, per_sample=False, tries=1), probs=[0.5, 0.5])
         """
         check_probability("prob", prob)
         check_probability("switch_prob", switch_prob)
@@ -182,3 +182,5 @@ def _check_mixer(mixer: Mixer | Composition) -> None:
     if mixer.kind != "input" or mixer.needs:
         needs = f" and needs {', '.join(mixer.needs)}" if mixer.needs else ""
         raise ValueError(f"mixer must mix images and need nothing else; {mixer.name} is of kind {mixer.kind!r}{needs}")
+    if isinstance(mixer, Composition) and mixer.needs_epoch:
+        raise ValueError(f"mixer must not ask for the epoch, which is not known here; {mixer.name} has a Window")

@@ -118,9 +118,9 @@ def _argument(key: str, value: Any, hint: Any, path: str) -> list[Problem]:
     if key == "mix_mode":
         return _value(value, hint, path) or _modes(value if isinstance(value, list | tuple) else [value], path)
     if key == "mix_args" and isinstance(value, Mapping):
-        wrong_names = _modes(value, path)
-        return wrong_names or [
-            p for mode, args in value.items() for p in _call(mixer_class(mode), args, f"{path}.{mode}")
+        known = [mode for mode in value if not _modes([mode], path)]
+        return _modes(value, path) + [
+            p for mode in known for p in _call(mixer_class(mode), value[mode], f"{path}.{mode}")
         ]
     registry = SLOTS.get(key)
     items = value if isinstance(value, list | tuple) else [value]

@@ -11,6 +11,7 @@ import torch
 from mmengine.hooks import Hook
 
 from openmix.data.batch import Batch
+from openmix.mixers.compose import Window
 from openmix.ops.random import generator_for
 from openmix.registry import HOOKS
 
@@ -46,7 +47,11 @@ def mixed_rows(
     columns = min(columns, len(batch))
     batch = _first(batch, max(columns, POOL))
     rows, notes = [], []
-    for mixer in getattr(task, "mixers", ()):
+    policy = getattr(task, "policy", None)
+    mixers = getattr(task, "mixers", ())
+    if isinstance(policy, Window) and not policy.acts(epoch):
+        mixers, notes = [policy.outside], [f"nothing is mixed in epoch {epoch + 1} (mix_epochs)"]
+    for mixer in mixers:
         method = getattr(mixer, "base", None) or mixer
         if method.kind != "input":
             notes.append(f"{mixer.name} mixes inside the network: no picture")

@@ -14,7 +14,7 @@ from openmix.mixers.catalog import mixer
 from openmix.mixers.mixup import plan_mixup
 from openmix.ops.align import AlignPlan
 from openmix.ops.checks import check_integer, check_positive, check_probability
-from openmix.ops.plans import FeatureMix, Plan
+from openmix.ops.plans import FeatureMix, Plan, check_label_tensor
 from openmix.ops.random import sample_uniform
 from openmix.ops.target import MixTarget
 
@@ -42,7 +42,8 @@ def alignmix(
     """Blend the last stage's features with a partner's, one of the two rearranged in space to match the other.
 
     Where positions go is the entropic optimal transport between the two maps under squared distances; which of the two
-    is rearranged is decided by a coin for the batch.
+    is rearranged is decided by a coin for the batch. As in the authors' code the iteration ends early, so that what
+    comes from the other map may weigh more in one place than in another.
 
     Args:
         labels: int64 (B,).
@@ -56,6 +57,7 @@ def alignmix(
     Raises:
         ValueError: a value out of range.
     """
+    check_label_tensor(labels)
     check_probability("input_prob", input_prob)
     check_positive("eps", eps)
     check_integer("max_iter", max_iter, 1)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from openmix.mixers.catalog import mixer
 from openmix.ops.augment import Chain, check_pixel_range, choose, from_unit, like_layout, to_unit
-from openmix.ops.checks import check_positive
+from openmix.ops.checks import check_integer, check_number, check_positive
 from openmix.ops.plans import OnDevice, check_batch, check_size, mix, pair, shares
 from openmix.ops.random import sample_beta, sample_dirichlet, sample_integers, sample_uniform
 from openmix.ops.target import Mixed
@@ -221,9 +221,10 @@ MAGNITUDES: dict[str, Callable[[Tensor, Tensor, tuple[int, int]], Tensor]] = {
 
 
 def _check(width: int, depth: int, severity: float) -> None:
-    if width < 1:
-        raise ValueError(f"width must be at least 1, got {width}")
-    if depth < 1 and depth != -1:
+    check_integer("width", width, 1)
+    check_integer("depth", depth, -1)
+    check_number("severity", severity)
+    if depth == 0:
         raise ValueError(f"depth must be at least 1, or -1 to draw it, got {depth}")
     if not 0.1 < severity <= 10:
         raise ValueError(f"severity must be in (0.1, 10], got {severity}")

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from openmix.errors import did_you_mean
+from openmix.ops.checks import check_flag
 from openmix.ops.target import Mixed
 
 __all__ = ["Method", "Mixer", "build_mixer", "classes", "get_method", "list_mixers", "mixer", "mixer_class"]
 
-Kind = Literal["input", "feature", "label", "learned"]
+Kind = Literal["input", "feature", "label", "learned", "mixed"]
 
 # keyword arguments that are handed to a method at each call, and are no hyper-parameters of it
 AT_CALL = ("generator", "pixel_range")
@@ -31,6 +32,7 @@ ELSEWHERE = {
     "feature": "mixes inside a network: use it as a mix_mode of MixUpClassification",
     "label": "relabels after the forward pass: use it as a mix_mode of MixUpClassification",
     "learned": "owns parameters and trains with the network: use its own task",
+    "mixed": "is made of several kinds: list them as mix_mode of MixUpClassification",
 }
 
 
@@ -164,6 +166,8 @@ class Mixer:
         for key in hyper:
             if key not in method.hyper:
                 raise ValueError(f"{method.name} takes no {key!r}{did_you_mean(key, method.hyper)}")
+            if method.hyper[key].annotation is bool:
+                check_flag(key, hyper[key])
         self.hyper = {**(method.presets[preset] if preset else {}), **hyper}
         own = {k: v for k, v in self.hyper.items() if k in method.own_hyper}
         self.function = functools.partial(method.function, **own)
@@ -273,7 +277,7 @@ def build_mixer(name: str, preset: str | None = None, **hyper: Any) -> Mixer:
         ValueError: unknown name, preset or hyper-parameter, with the nearest known one; or a value out of range.
 
     >>> build_mixer("cutmix", alpha=0.2)
-    CutMix(alpha=0.2, per_sample=False)
+    CutMix(alpha=0.2, per_sample=False, tries=1)
     """
     return mixer_class(name)(preset=preset, **hyper)
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from openmix.mixers.catalog import Kind, Mixer, build_mixer
+from openmix.mixers.catalog import ELSEWHERE, Kind, Mixer, build_mixer
 from openmix.ops.checks import check_integer, check_probability
 from openmix.ops.group_plans import PartPlan, StackPlan
 from openmix.ops.plans import FeatureMix
@@ -44,9 +44,14 @@ class Composition:
 
     @property
     def kind(self) -> Kind:
-        """The kind of what it is made of; 'input' where kinds differ."""
+        """The kind of what it is made of; 'mixed' where kinds differ."""
         first = self.mixers[0].kind
-        return first if all(m.kind == first for m in self.mixers) else "input"
+        return first if all(m.kind == first for m in self.mixers) else "mixed"
+
+    @property
+    def needs_epoch(self) -> bool:
+        """Whether it must be told the epoch at every call."""
+        return any(isinstance(m, Composition) and m.needs_epoch for m in self.mixers)
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -68,7 +73,13 @@ class Composition:
         model: torch.nn.Module | None = None,
         **needs: Tensor,
     ) -> Mixed:
-        """Mix a batch; arguments as for :class:`~openmix.mixers.catalog.Mixer`, and ``epoch``, counted from 0."""
+        """Mix a batch; arguments as for :class:`~openmix.mixers.catalog.Mixer`, and ``epoch``, counted from 0.
+
+        Raises:
+            TypeError: something it is made of does not mix images, or is not given what it needs.
+        """
+        if self.kind != "input":
+            raise TypeError(f"{self.name} cannot be called on images: it {ELSEWHERE[self.kind]}")
         unknown = [key for key in needs if key not in self.needs]
         if unknown:
             raise TypeError(f"{self.name} takes no {unknown[0]!r}; it needs: {', '.join(self.needs) or 'nothing'}")
@@ -122,9 +133,9 @@ class Choice(Composition):
     """
 
     def __init__(self, mixers: Sequence[Mixer | Composition], probs: Sequence[float] | None = None) -> None:
+        if not isinstance(mixers, Sequence) or not mixers:
+            raise ValueError(f"mixers must be a list of at least one mixer, got {mixers!r}")
         super().__init__(*mixers)
-        if not self.mixers:
-            raise ValueError("mixers is empty: Choice needs at least one")
         probs = [1 / len(self.mixers)] * len(self.mixers) if probs is None else list(probs)
         if len(probs) != len(self.mixers):
             raise ValueError(f"probs has {len(probs)} values for {len(self.mixers)} mixers")
@@ -170,6 +181,11 @@ class Window(Composition):
         self.start, self.stop = start, stop
         self.outside = build_mixer("vanilla")
 
+    @property
+    def needs_epoch(self) -> bool:
+        """True."""
+        return True
+
     def draw(self, generator: torch.Generator | None = None, epoch: int | None = None) -> Mixer | Composition:
         """Return the mixer, or the one that leaves batches alone.
 
@@ -178,8 +194,11 @@ class Window(Composition):
         """
         if epoch is None:
             raise TypeError("a Window must be told the epoch, counted from 0: mixer(images, labels, epoch=epoch)")
-        acts = self.start <= epoch and (self.stop is None or epoch < self.stop)
-        return self.mixers[0].draw(generator, epoch) if acts else self.outside
+        return self.mixers[0].draw(generator, epoch) if self.acts(epoch) else self.outside
+
+    def acts(self, epoch: int) -> bool:
+        """Whether the mixer acts in this epoch, counted from 0."""
+        return self.start <= epoch and (self.stop is None or epoch < self.stop)
 
     def _settings(self) -> list[str]:
         return [f"start={self.start}, stop={self.stop}"]
@@ -191,11 +210,12 @@ class PerSample(Composition):
     An image that is left alone may still be another's partner.
 
     Args:
-        mixer: what acts: one that mixes images or features, and returns as many images as it is given.
+        mixer: what acts: a mixer or composition that mixes images and returns as many as it is given, or a method that
+            mixes features.
         prob: of an image to take part, in [0, 1].
 
     Raises:
-        ValueError: prob out of range.
+        ValueError: prob out of range, or a mixer that this cannot take.
 
     >>> import openmix
     >>> mixed = PerSample(openmix.CutMix(), prob=0.5)(torch.zeros(8, 3, 8, 8), torch.arange(8))
@@ -206,9 +226,12 @@ class PerSample(Composition):
     def __init__(self, mixer: Mixer | Composition, prob: float) -> None:
         super().__init__(mixer)
         check_probability("prob", prob)
-        if self.kind not in ("input", "feature"):
-            raise ValueError(f"PerSample takes mixers of images or features; {self.name} is of kind {self.kind!r}")
         self.prob = prob
+        if self.kind != "input" and not (self.kind == "feature" and isinstance(mixer, Mixer)):
+            raise ValueError(f"PerSample takes mixers of images, and methods of kind 'feature'; not {mixer!r}")
+        if self.kind == "input" and not self.needs:
+            images, labels = torch.zeros(2, 1, 32, 32, device="cpu"), torch.arange(2, device="cpu")
+            self(images, labels, generator=torch.Generator("cpu").manual_seed(0), epoch=0)
 
     def _settings(self) -> list[str]:
         return [f"prob={self.prob}"]
@@ -226,7 +249,9 @@ class PerSample(Composition):
     ) -> Mixed:
         mixed = _call(self.mixers[0], images, labels, generator, given, needs)
         if len(mixed.images) != len(images):
-            raise ValueError(f"{self.name} returns another number of images than it is given: put Repeat outermost")
+            raise ValueError(
+                f"{self.name} returns more images than it is given; PerSample can leave none of them alone"
+            )
         chosen = self._choose(len(images), generator, images.device)
         plan = PartPlan(mixed.plan, chosen)
         target = MixTarget(labels[plan.sources], plan.keep(mixed.target.weights))
@@ -236,8 +261,7 @@ class PerSample(Composition):
         self, labels: Tensor, *, generator: torch.Generator | None = None, stages: Sequence[str]
     ) -> FeatureMix:
         """Draw a mix of features, as methods of kind 'feature' do, for some images only."""
-        inner = self.mixers[0].draw(generator)
-        mix = inner.function(labels, generator=generator, stages=stages)  # type: ignore[union-attr]
+        mix = self.mixers[0].function(labels, generator=generator, stages=stages)  # type: ignore[union-attr]
         plan = PartPlan(mix.plan, self._choose(len(labels), generator, labels.device))
         return FeatureMix(mix.stage, plan, MixTarget(labels[plan.sources], plan.keep(mix.target.weights)))
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from openmix.mixers.catalog import mixer
 from openmix.mixers.cutmix import sample_centre
 from openmix.ops.boxes import clip_boxes
-from openmix.ops.checks import check_integer
+from openmix.ops.checks import check_integer, check_number
 from openmix.ops.erase_plans import ErasePlan
 from openmix.ops.plans import check_batch, mix
 from openmix.ops.target import Mixed
@@ -53,6 +53,7 @@ def cutout(
     """
     check_batch(images, labels)
     check_integer("length", length, 1)
+    check_number("fill", fill)
     height, width = images.shape[2:]
     n = len(images) if per_sample else 1
     centre = sample_centre(n, (height, width), generator)

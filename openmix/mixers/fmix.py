@@ -1,14 +1,15 @@
 """FMix (Harris et al., 2020), arXiv:2002.12047. Authors' code: ecs-vlc/FMix.
 
 Differs from the authors' code in two ways. The label weights are the mask's exact mean, where theirs are the lambda
-that was drawn, up to a pixel away. Partners are a uniform permutation, and masks are made for any image size.
+that was drawn, up to a pixel away; and masks are made for any image size. OpenMixup's port (preset 'openmixup') also
+redraws partners where an image would be its own; its labels are the drawn lambda, that pixel away, here too not kept.
 """
 
 import torch
 from torch import Tensor
 
 from openmix.mixers.catalog import mixer
-from openmix.ops.checks import check_positive
+from openmix.ops.checks import check_flag, check_integer, check_number, check_positive
 from openmix.ops.plans import BlendPlan, MaskPlan, check_batch, mix
 from openmix.ops.random import sample_beta, sample_integers, sample_partner
 from openmix.ops.target import Mixed
@@ -18,6 +19,7 @@ __all__ = ["fmix", "plan_fmix"]
 
 @mixer(
     "FMix",
+    presets={"openmixup": {"tries": 10}},
     paper="Harris et al., 2020",
     link="https://arxiv.org/abs/2002.12047",
     lam="mean of the mask",
@@ -32,6 +34,7 @@ def fmix(
     max_soft: float = 0.0,
     reformulate: bool = False,
     per_sample: bool = False,
+    tries: int = 1,
 ) -> Mixed:
     """Show own pixels where a random smooth field is high, and the partner's elsewhere.
 
@@ -50,6 +53,8 @@ def fmix(
             expected loss: labels are then not what is visible. Default False, the authors'.
         per_sample: draw a mask for each image; False, the authors' code, draws one for the batch. The noise of so many
             masks is drawn on the images' device, so that equal seeds give equal masks on one kind of device only.
+        tries: how many permutations of the batch to draw, at most, for one that gives no image itself as its partner.
+            Default 1, the authors': partners are a uniform permutation. OpenMixup's is 10.
 
     Raises:
         ValueError: a value out of range, or tensors of another type or shape.
@@ -68,6 +73,7 @@ def fmix(
         decay_power=decay_power,
         max_soft=max_soft,
         reformulate=reformulate,
+        tries=tries,
         per_sample=per_sample,
         device=images.device,
     )
@@ -85,26 +91,30 @@ def plan_fmix(
     max_soft: float = 0.0,
     reformulate: bool = False,
     per_sample: bool = False,
+    tries: int = 1,
     device: torch.device | str = "cpu",
 ) -> MaskPlan | BlendPlan:
     """Draw masks and partners for images of ``size`` (H, W) on ``device``; for the rest see :func:`fmix`."""
     check_positive("alpha", alpha)
     check_positive("decay_power", decay_power)
+    check_integer("tries", tries, 1)
+    check_number("max_soft", max_soft)
     if not 0 <= max_soft <= 0.5:
         raise ValueError(f"max_soft must be in [0, 0.5], got {max_soft!r}")
+    check_flag("reformulate", reformulate)
     n, pixels = batch_size if per_sample else 1, size[0] * size[1]
     lam = sample_beta(alpha + reformulate, (n, 1), generator, beta=alpha).double()
     # lam * pixels is rounded up or down by the toss of a coin
     count = (lam * pixels).floor() + sample_integers(2, (n, 1), generator) * ((lam * pixels) % 1 > 0)
     soft = (torch.minimum(lam, 1 - lam).clamp(max=max_soft) * pixels).floor()
-    partner = sample_partner(batch_size, generator)
+    partner = sample_partner(batch_size, generator, tries)
     field = _smooth_field(n, size, decay_power, generator, torch.device(device) if per_sample else torch.device("cpu"))
-    if n == 1 and not max_soft:  # no need to sort for one sharp mask
+    if not per_sample and not max_soft:  # no need to sort for one sharp mask
         highest = field.flatten(1).topk(int(count), dim=1, sorted=False).indices
         own = torch.zeros(1, pixels, dtype=torch.bool, device="cpu").scatter_(1, highest, True)
         return MaskPlan(partner, own.view(1, 1, *size))
     order = field.flatten(1).argsort(dim=1, descending=True)
-    by_rank = _mask_by_rank(pixels, count.to(order.device), soft.to(order.device))
+    by_rank = _mask_by_rank(pixels, *(t.to(order.device, non_blocking=True) for t in (count, soft)))
     own = torch.zeros_like(by_rank).scatter_(1, order, by_rank).view(n, 1, *size)
     return BlendPlan(partner, own.float()) if max_soft else MaskPlan(partner, own.bool())
 
@@ -124,12 +134,13 @@ def _smooth_field(
 ) -> Tensor:
     """Return n fields of noise with falling spectrum, drawn on ``device``: float32 (n, H, W)."""
     height, width = size
-    y = torch.fft.fftfreq(height, device=device)[:, None]
-    x = torch.fft.rfftfreq(width, device=device)[None, :]
-    # the lowest frequencies are all treated as one cycle an image
-    scale = (x.square() + y.square()).sqrt().clamp(min=1 / max(size)) ** -decay_power
+    y = torch.fft.fftfreq(height, device=device, dtype=torch.float32)[:, None]
+    x = torch.fft.rfftfreq(width, device=device, dtype=torch.float32)[None, :]
+    # in cycles an image, the lowest frequencies all being treated as one; ranks do not depend on the scale
+    scale = ((x.square() + y.square()).sqrt() * max(size)).clamp(min=1) ** -decay_power
     if device.type == "cuda":
         generator = torch.Generator(device).manual_seed(int(sample_integers(2**62, (), generator)))
     shape = n, height, width // 2 + 1, 2
-    noise = torch.randn(shape, generator=generator, device=device if device.type == "cuda" else "cpu").to(device)
+    where = device if device.type == "cuda" else torch.device("cpu")
+    noise = torch.randn(shape, generator=generator, device=where, dtype=torch.float32).to(device)
     return torch.fft.irfft2(torch.view_as_complex(noise) * scale, s=size)

@@ -7,6 +7,7 @@ distribution.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,17 +34,17 @@ def gridmix(
     *,
     generator: torch.Generator | None = None,
     alpha: float | Sequence[float] = (0.4, 0.7),
-    n_holes: Sequence[int] = (2, 6),
-    hole_aspect_ratio: Sequence[float] = (1.0, 1.0),
-    cut_area_ratio: Sequence[float] = (0.5, 1.0),
-    cut_aspect_ratio: Sequence[float] = (0.5, 2.0),
+    n_holes: int | Sequence[int] = (2, 6),
+    hole_aspect_ratio: float | Sequence[float] = 1.0,
+    cut_area_ratio: float | Sequence[float] = (0.5, 1.0),
+    cut_aspect_ratio: float | Sequence[float] = (0.5, 2.0),
     wrap: bool = False,
     per_sample: bool = False,
 ) -> Mixed:
     """Show the partner through a grid of holes within a crop of each image; labels weigh what is visible of each.
 
     The crop is divided into patches, ``n_holes`` in a row; the upper left part of each patch, ``sqrt(1 - lam)`` of its
-    height and width, is the hole. Each pair of numbers below is a range from which a value is drawn uniformly.
+    height and width, is the hole. A pair of numbers below is a range from which a value is drawn uniformly.
 
     Args:
         images: floating (B, C, H, W).
@@ -52,7 +53,7 @@ def gridmix(
         alpha: a number: lam ~ Beta(alpha, alpha), > 0. A pair (low, high) in (0, 1): lam is uniform on it. Default
             (0.4, 0.7), the authors' example; OpenMixup's benchmark takes 0.2.
         n_holes: patches in a row, >= 1; fewer where a patch would be narrower than 2 pixels. Default (2, 6).
-        hole_aspect_ratio: a patch's height over its width, > 0. Default (1, 1).
+        hole_aspect_ratio: a patch's height over its width, > 0. Default 1.
         cut_area_ratio: the crop's area over the image's, in (0, 1]. Default (0.5, 1).
         cut_aspect_ratio: the crop's height over its width, > 0. Default (0.5, 2).
         wrap: keep the peers' error with crops larger than the image, see above.
@@ -72,10 +73,10 @@ def gridmix(
         (height, width),
         generator=generator,
         alpha=alpha,
-        n_holes=n_holes,
-        hole_aspect_ratio=hole_aspect_ratio,
-        cut_area_ratio=cut_area_ratio,
-        cut_aspect_ratio=cut_aspect_ratio,
+        n_holes=_as_range(n_holes),
+        hole_aspect_ratio=_as_range(hole_aspect_ratio),
+        cut_area_ratio=_as_range(cut_area_ratio),
+        cut_aspect_ratio=_as_range(cut_aspect_ratio),
         wrap=wrap,
         per_sample=per_sample,
     )
@@ -118,6 +119,10 @@ def plan_gridmix(
         axes.append(_covered(length, first, crop, patch, hole))
     rows, columns = axes
     return MaskPlan(sample_partner(batch_size, generator), ~(rows[:, None, :, None] & columns[:, None, None, :]))
+
+
+def _as_range(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, Sequence) else (value, value)
 
 
 def _covered(length: int, first: Tensor, crop: Tensor, patch: Tensor, hole: Tensor) -> Tensor:

@@ -53,11 +53,12 @@ def kmixup(
     torch.Size([4])
     """
     check_batch(images, labels)
-    if not isinstance(k, int) or not 1 <= k <= 6:
+    if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= 6:
         raise ValueError(f"k must be an integer from 1 to 6, got {k!r}")
     plan = plan_mixup(len(images), generator=generator, alpha=alpha, per_sample=per_sample)
     group = sample_partner(len(images), generator)  # groups are runs of k in this order, matched with runs of partners
-    partner = match_groups(images, group.to(images.device), plan.partner.to(images.device), k)
+    group, partner = (t.to(images.device, non_blocking=True) for t in (group, plan.partner))
+    partner = match_groups(images, group, partner, k)
     return mix(images, labels, BlendPlan(partner, plan.lam))
 
 
@@ -73,8 +74,10 @@ def match_groups(images: Tensor, group: Tensor, partner: Tensor, k: int) -> Tens
     whole = len(images) // k * k
     own, other = group[:whole].view(-1, k), partner[:whole].view(-1, k)
     flat = images.detach().flatten(1).float()
-    # |x - y|^2 without |x|^2 and |y|^2, which every arrangement pays alike
-    cost = -flat[own] @ flat[other].transpose(1, 2)
+    flat = flat - flat.mean(0)  # which changes no distance, and keeps digits
+    with torch.autocast(images.device.type if images.device.type != "meta" else "cpu", enabled=False):
+        # |x - y|^2 without |x|^2 and |y|^2, which every arrangement pays alike
+        cost = -flat[own] @ flat[other].transpose(1, 2)
     orders = torch.tensor(list(permutations(range(k))), device="cpu").to(images.device, non_blocking=True)
     total = cost.transpose(1, 2)[:, orders, torch.arange(k, device=images.device)].sum(2)  # (groups, k!)
     best = orders[total.argmin(1)] if whole else orders[:0]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from openmix.mixers.catalog import mixer
 from openmix.mixers.mixup import plan_mixup
-from openmix.ops.plans import FeatureMix
+from openmix.ops.plans import FeatureMix, check_label_tensor
 from openmix.ops.random import sample_integers
 from openmix.ops.target import MixTarget
 
@@ -37,11 +37,14 @@ def manifoldmix(
         stages: the network's stages, by name, first to last.
         alpha: lam ~ Beta(alpha, alpha), > 0, one for the batch. Default 2.0, the authors'.
         layers: which layers to choose from, uniformly: 0 is the input, k the output of stage k. Default (0, 1, 2), the
-            authors' for their ResNets.
+            authors' for their ResNets. (OpenMixup's ``layer=(0, 3)`` is a range without its end: the same three.)
 
     Raises:
-        ValueError: alpha <= 0, or a layer that the network lacks.
+        ValueError: alpha <= 0, a layer that the network lacks, or labels of another type or shape.
     """
+    check_label_tensor(labels)
+    if not isinstance(layers, Sequence) or not all(isinstance(layer, int) for layer in layers):
+        raise ValueError(f"layers must be a list of numbers, such as (0, 1, 2), got {layers!r}")
     if not layers or not all(0 <= layer <= len(stages) for layer in layers):
         raise ValueError(f"layers must be numbers from 0 (input) to {len(stages)} ({list(stages)}), got {list(layers)}")
     layer = layers[int(sample_integers(len(layers), (), generator))]

@@ -82,4 +82,4 @@ def plan_mosaic(
 
 def sample_fields(n: int, generator: torch.Generator | None) -> Tensor:
     """Draw which of four sources each of four fields shows, n times: int64 (n, 4), each row a uniform permutation."""
-    return torch.rand(n, 4, generator=generator, device="cpu").argsort(dim=1)
+    return torch.rand(n, 4, generator=generator, device="cpu", dtype=torch.float32).argsort(dim=1)

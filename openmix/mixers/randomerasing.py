@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from openmix.mixers.catalog import mixer
-from openmix.ops.checks import check_probability, check_range
+from openmix.ops.checks import check_number, check_probability, check_range
 from openmix.ops.erase_plans import ErasePlan
 from openmix.ops.plans import check_batch, mix
 from openmix.ops.random import sample_uniform
@@ -45,7 +45,8 @@ def randomerasing(
         labels: int64 (B,).
         generator: a CPU generator; None takes torch's default one.
         probability: of an image to be erased at all, in [0, 1]. Default 0.5, the authors'.
-        area: range of the rectangle's area over the image's, uniform, in (0, 1]. Default (0.02, 0.4), the authors'.
+        area: range of the rectangle's area over the image's, uniform, in (0, 1]; none as high or as wide as the image
+            is ever taken. Default (0.02, 0.4), the authors'.
         aspect: range of its height over its width, uniform, > 0. Default (0.3, 1 / 0.3), the authors'.
         fill: the value written. Default 0, the mean colour where images are normalised.
         per_sample: draw for each image, the authors' code; False draws one rectangle for the batch.
@@ -87,6 +88,7 @@ def plan_randomerasing(
     check_probability("probability", probability)
     check_range("area", area, 0, 1)
     check_range("aspect", aspect, 0, float("inf"))
+    check_number("fill", fill)
     n = batch_size if per_sample else 1
     pixels = sample_uniform(area[0], area[1], (n, TRIES), generator) * (size[0] * size[1])
     shape = sample_uniform(aspect[0], aspect[1], (n, TRIES), generator)

@@ -28,6 +28,7 @@ from torch import Tensor
 from openmix.mixers.catalog import mixer
 from openmix.mixers.resizemix import plan_resizemix
 from openmix.ops.augment import Chain, check_pixel_range, choose, from_unit, like_layout, to_unit
+from openmix.ops.checks import check_integer, check_number
 from openmix.ops.plans import OnDevice, Plan, check_batch, mix
 from openmix.ops.random import sample_integers
 from openmix.ops.target import Mixed
@@ -163,8 +164,8 @@ def plan_randaugment(
 ) -> Chain:
     """Draw operations and signs for images of ``size`` (H, W), all copies of them; see :func:`resizemixplus`."""
     for name, value in (("copies", copies), ("num_ops", num_ops)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+        check_integer(name, value, 1)
+    check_number("magnitude", magnitude)
     if not 0 <= magnitude <= 30:
         raise ValueError(f"magnitude must be in [0, 30], got {magnitude}")
     draws = num_ops, copies, batch_size if per_sample else 1

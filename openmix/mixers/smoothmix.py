@@ -40,7 +40,7 @@ def smoothmix(
 
     ``K`` is 1 at the bump's centre, which is uniform over the image, and falls with standard deviation
     ``sigma * H`` along the height and ``sigma * W`` along the width. Labels weigh what is visible: lam = 1 - mean(K),
-    0.58 in the mean.
+    0.57 in the mean.
 
     Args:
         images: floating (B, C, H, W).

@@ -23,7 +23,7 @@ class MixPoints:
     Args:
         network: any module.
         stages: names of its sub-modules whose output is one tensor: feature maps (B, C, h, w), or a transformer's
-            tokens (B, N, C), which take plans of one share an image, such as manifoldmix's.
+            tokens (B, N, C), which are mixed as maps of N places.
 
     Raises:
         ValueError: the network has no such stage, or one is named twice.
@@ -56,7 +56,7 @@ class MixPoints:
         """Mix at ``stage`` by ``plan`` for as long as the context lasts; None arms nothing.
 
         Raises:
-            ValueError: no mix point was installed there.
+            ValueError: no mix point was installed there, or it is armed already.
             RuntimeError: the stage was never run, so that features went on unmixed while labels did not. Some networks
                 run a stage's blocks by themselves when they save activations (timm's ``set_grad_checkpointing``).
         """
@@ -66,6 +66,8 @@ class MixPoints:
         if stage not in self._points:
             raise ValueError(f"no mix point at {stage!r}; there are: {', '.join(self.stages)}")
         point = self._points[stage]
+        if point.plan is not None:
+            raise ValueError(f"the mix point at {stage!r} is armed already")
         point.plan, point.has_mixed = plan, False
         try:
             yield
@@ -88,6 +90,13 @@ class _MixPoint:
     def __call__(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
         if self.plan is None:
             return output
+        if not isinstance(output, Tensor):
+            kind = type(output).__name__
+            raise TypeError(f"a stage's output must be one tensor; that of {type(module).__name__} is a {kind}")
         self.has_mixed = True
-        is_tokens = output.ndim == 3
-        return self.plan.apply(output[..., None])[..., 0] if is_tokens else self.plan.apply(output)
+        if output.ndim == 3:  # tokens (B, N, C): N places, as a map (B, C, N, 1)
+            return self.plan.apply(output.transpose(1, 2)[..., None])[..., 0].transpose(1, 2)
+        return self.plan.apply(output)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"plan": None, "has_mixed": False}  # a copy made while armed would mix for ever

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from openmix.ops.blend import blend
+from openmix.ops.planes import is_channels_last
 from openmix.ops.plans import OnDevice, check_size, pair, shares
 
 __all__ = ["AlignPlan", "sinkhorn", "transport"]
@@ -64,10 +65,12 @@ def transport(own: Tensor, other: Tensor, eps: float, iterations: int) -> Tensor
     Returns:
         float32 (B, P, Q), without gradient.
     """
-    with torch.autocast(own.device.type, enabled=False):  # at eps = 0.1, half precision would decide at random
-        x, y = own.float(), other.float()
+    # features are large and eps is small: in single precision, differences of potentials would be noise
+    wide = torch.float32 if own.device.type == "mps" else torch.float64
+    with torch.autocast(own.device.type, enabled=False):
+        x, y = own.to(wide), other.to(wide)
         cost = x.square().sum(2)[:, :, None] + y.square().sum(2)[:, None, :] - 2 * x @ y.transpose(1, 2)
-        return sinkhorn(cost.clamp(min=0), eps, iterations)
+        return sinkhorn(cost.clamp(min=0), eps, iterations).float()
 
 
 @transport.register_fake
@@ -113,9 +116,10 @@ class AlignPlan(OnDevice):
         check_size(x, len(self.partner), None)
         own, other = x.flatten(2), x[self.partner].flatten(2)  # (B, C, P)
         plan = transport(own.detach().transpose(1, 2), other.detach().transpose(1, 2), self.eps, self.iterations)
-        plan = (plan * plan.shape[2]).to(x.dtype)  # rows sum to 1
+        plan = (plan * plan.shape[2]).to(x.dtype)  # columns sum to 1; rows only as far as the iteration has come
         if self.to_own:
             other = other @ plan.transpose(1, 2)
         else:
             own = own @ plan
-        return blend(own, other, self.lam[..., 0]).unflatten(2, x.shape[2:])
+        mixed = blend(own, other, self.lam[..., 0]).unflatten(2, x.shape[2:])
+        return mixed.contiguous(memory_format=torch.channels_last if is_channels_last(x) else torch.contiguous_format)

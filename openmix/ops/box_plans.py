@@ -47,7 +47,7 @@ class BoxPlan(OnDevice):
         return shares(outside_box(self.boxes, self.size, torch.float32)).expand(len(self.partner), -1, -1, -1)
 
     def apply(self, x: Tensor, interpolation: str | None = None) -> Tensor:
-        """Copy pixels: exact for every dtype."""
+        """Copy pixels: exact for every dtype; of images for all that is finite."""
         check_size(x, len(self.partner), self.size)
         if interpolation is None and x.is_floating_point():
             return select(outside_box(self.boxes, self.size, x.dtype), x, x[self.partner])
@@ -80,13 +80,13 @@ class ResizePlan(BoxPlan):
         chosen = interpolation or self.interpolation
         if chosen not in ("nearest", "bilinear"):
             raise ValueError(f"interpolation must be 'nearest' or 'bilinear', got {chosen!r}")
-        planes = to_planes(x)
+        channels_last = is_channels_last(x)
+        planes = to_planes(x, channels_last)
         rows, columns = (self._window_lines(axis) for axis in (0, 1))
         if chosen == "nearest":
             shown = self._nearest(planes, rows, columns)
         else:
-            shown = self._bilinear(x, rows, columns)
-            shown = to_planes(shown.contiguous(memory_format=torch.channels_last) if is_channels_last(x) else shown)
+            shown = to_planes(self._bilinear(x, rows, columns), channels_last)
         at = (rows[:, :, None] * planes.shape[3] + elements(columns, planes, self.size[1])[:, None, :]).flatten(1)
         at = at[:, None].expand(-1, planes.shape[1], -1)
         flat, shown = planes.flatten(2), shown.flatten(2)

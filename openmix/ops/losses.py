@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from openmix.ops.checks import check_choice
-from openmix.ops.target import MixTarget
+from openmix.ops.target import MixTarget, check_labels
 
 __all__ = [
     "Reduction", "ScaleMode", "check_inputs", "in_float32", "merge_equal_labels", "mix_binary_cross_entropy",
@@ -47,7 +47,8 @@ def mix_cross_entropy(
     check_inputs(logits, target)
     _check_smoothing(label_smoothing)
     log_p = F.log_softmax(in_float32(logits), dim=1)
-    loss = -(log_p.gather(1, target.labels) * target.weights).sum(1)
+    terms = log_p.gather(1, target.labels) * target.weights
+    loss = -torch.where(target.weights == 0, 0, terms).sum(1)  # a class masked by -inf may be a label of no weight
     if label_smoothing:
         loss = (1 - label_smoothing) * loss - label_smoothing * log_p.mean(1)
     return reduce_losses(loss, reduction)
@@ -173,6 +174,11 @@ def check_inputs(logits: Tensor, target: MixTarget) -> None:
 
     Labels are held against C on a CPU only: on another device that would wait for it.
     """
+    if not isinstance(target, MixTarget):
+        raise ValueError(
+            f"target must be a MixTarget, as mixed.target is, got {type(target).__name__}; "
+            "for plain or dense labels there is torch.nn.functional.cross_entropy"
+        )
     labels, weights = target
     if logits.ndim != 2:
         raise ValueError(f"logits must be (B, C), got shape {tuple(logits.shape)}")
@@ -182,11 +188,7 @@ def check_inputs(logits: Tensor, target: MixTarget) -> None:
     if weights.shape != labels.shape:
         shapes = f"{tuple(weights.shape)} for labels of shape {tuple(labels.shape)}"
         raise ValueError(f"weights must have one value for each of labels, got shape {shapes}")
-    if labels.device.type == "cpu" and not torch.compiler.is_compiling():
-        num_classes = logits.shape[1]
-        if ((labels < 0) | (labels >= num_classes)).any():
-            low, high = int(labels.min()), int(labels.max())
-            raise ValueError(f"labels must be in [0, {num_classes}), the number of classes, got {low} to {high}")
+    check_labels(labels, logits.shape[1])
 
 
 def in_float32(logits: Tensor) -> Tensor:

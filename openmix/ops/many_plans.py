@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from openmix.ops.planes import elements, from_planes, select_rows, to_planes
+from openmix.ops.planes import elements, from_planes, is_channels_last, select_rows, to_planes
 from openmix.ops.plans import OnDevice, check_size
 
 __all__ = ["MosaicPlan", "SumPlan"]
@@ -88,7 +88,7 @@ class MosaicPlan(OnDevice):
         """Copy pixels, always by the nearest one where a source is made small: exact for every dtype."""
         check_size(x, len(self.sources), self.size)
         height, width = self.size
-        planes = to_planes(x)
+        planes = to_planes(x, is_channels_last(x))
         image = self.sources.gather(1, self.field)  # of each field
         lower = torch.arange(height, device=x.device) >= self.cut[:, :1]
         right = torch.arange(width, device=x.device) >= self.cut[:, 1:]

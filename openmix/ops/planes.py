@@ -10,9 +10,9 @@ from torch import Tensor
 __all__ = ["elements", "from_planes", "is_channels_last", "select_rows", "to_planes"]
 
 
-def to_planes(x: Tensor) -> Tensor:
-    """Return images (B, C, H, W) as they lie in memory: (B, C, H, W), or (B, 1, H, W * C) where channels are last."""
-    return x.permute(0, 2, 3, 1).flatten(2)[:, None] if is_channels_last(x) else x
+def to_planes(x: Tensor, channels_last: bool) -> Tensor:
+    """Return images (B, C, H, W) as planes (B, C, H, W), or (B, 1, H, W * C) where channels are last in memory."""
+    return x.permute(0, 2, 3, 1).flatten(2)[:, None] if channels_last else x
 
 
 def from_planes(planes: Tensor, like: Tensor) -> Tensor:

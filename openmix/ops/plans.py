@@ -16,8 +16,8 @@ from openmix.ops.blend import blend, select
 from openmix.ops.target import Mixed, MixTarget
 
 __all__ = [
-    "BlendPlan", "FeatureMix", "KeepPlan", "MaskPlan", "OnDevice", "Plan", "check_batch", "check_size", "mix", "pair",
-    "shares",
+    "BlendPlan", "FeatureMix", "KeepPlan", "MaskPlan", "OnDevice", "Plan", "check_batch", "check_label_tensor",
+    "check_size", "mix", "pair", "shares",
 ]  # fmt: skip
 
 P = TypeVar("P", bound="OnDevice")
@@ -65,16 +65,28 @@ def mix(images: Tensor, labels: Tensor, plan: Plan, weights: Tensor | None = Non
 
 
 def check_batch(images: Tensor, labels: Tensor) -> None:
-    """Raise ValueError unless these are floating (B, C, H, W) images with int64 (B,) labels."""
+    """Raise ValueError unless these are floating (B, C, H, W) images, at least one, with int64 (B,) labels."""
+    if not isinstance(images, Tensor) or not isinstance(labels, Tensor):
+        wrong = "labels" if isinstance(images, Tensor) else "images"
+        raise ValueError(
+            f"{wrong} must be a torch.Tensor, got {type(images if wrong == 'images' else labels).__name__}"
+        )
     if images.ndim != 4 or not images.is_floating_point():
         raise ValueError(
             f"images must be floating point (B, C, H, W), got {images.dtype} {tuple(images.shape)}; "
             "convert uint8 images with images.float() / 255"
         )
-    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-        raise ValueError(
-            f"labels must be int64 ({len(images)},), one class index an image, got {labels.dtype} {tuple(labels.shape)}"
-        )
+    if 0 in images.shape:
+        raise ValueError(f"images are empty: {tuple(images.shape)}")
+    check_label_tensor(labels, len(images))
+
+
+def check_label_tensor(labels: Tensor, batch_size: int | None = None) -> None:
+    """Raise ValueError unless labels are int64 (B,), of ``batch_size`` where one is given."""
+    if labels.dtype != torch.int64 or labels.ndim != 1 or batch_size not in (None, len(labels)):
+        got = f"{labels.dtype} {tuple(labels.shape)}"
+        wanted = "B" if batch_size is None else batch_size
+        raise ValueError(f"labels must be int64 ({wanted},), one class index an image, got {got}")
 
 
 @dataclass(frozen=True)
@@ -216,7 +228,7 @@ class MaskPlan(OnDevice):
         return shares(self.own.float()).expand(len(self.partner), -1, -1, -1)
 
     def apply(self, x: Tensor, interpolation: str | None = None) -> Tensor:
-        """Copy pixels: exact for every dtype."""
+        """Copy pixels: exact for every dtype; of images for all that is finite."""
         check_size(x, len(self.partner), tuple(self.own.shape[2:]))
         if interpolation is None and x.is_floating_point():
             return select(self.own, x, x[self.partner])

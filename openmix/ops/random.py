@@ -52,13 +52,14 @@ def sample_beta(
     Returns:
         float32 tensor in [0, 1] on the CPU.
     """
-    log_a, log_b = _log_gamma(torch.tensor([alpha, alpha if beta is None else beta], device="cpu"), shape, generator)
+    both = torch.tensor([alpha, alpha if beta is None else beta], dtype=torch.float64, device="cpu")
+    log_a, log_b = _log_gamma(both, shape, generator)
     return torch.sigmoid(log_a - log_b).float()
 
 
 def sample_dirichlet(alpha: float, shape: tuple[int, ...], k: int, generator: torch.Generator | None = None) -> Tensor:
     """Draw from Dirichlet(alpha, ..., alpha) of ``k`` parts: float32 (*shape, k) on the CPU, each row summing to 1."""
-    log_parts = _log_gamma(torch.full((k,), alpha, device="cpu"), shape, generator)
+    log_parts = _log_gamma(torch.full((k,), alpha, dtype=torch.float64, device="cpu"), shape, generator)
     return torch.softmax(log_parts, dim=0).movedim(0, -1).float()
 
 
@@ -69,15 +70,26 @@ def _log_gamma(alphas: Tensor, shape: tuple[int, ...], generator: torch.Generato
     only. Gamma(alpha) is drawn as Gamma(alpha + 1) times a uniform to the power of 1 / alpha, and in logarithms, as
     the draws themselves underflow where alpha is small.
     """
-    alphas = alphas.double().reshape(-1, *(1 for _ in shape)).expand(-1, *shape)
+    alphas = alphas.reshape(-1, *(1 for _ in shape)).expand(-1, *shape)
     above_one = torch._standard_gamma((alphas + 1).contiguous(), generator=generator)  # pyright: ignore[reportPrivateImportUsage]
     uniform = torch.rand(above_one.shape, generator=generator, dtype=torch.float64, device="cpu")
     return above_one.log() + uniform.log() / alphas
 
 
-def sample_partner(batch_size: int, generator: torch.Generator | None = None) -> Tensor:
-    """Draw the partner of every image: a uniform permutation, fixed points included, int64 (B,) on the CPU."""
-    return torch.randperm(batch_size, generator=generator, device="cpu")
+def sample_partner(batch_size: int, generator: torch.Generator | None = None, tries: int = 1) -> Tensor:
+    """Draw the partner of every image: a uniform permutation, int64 (B,) on the CPU.
+
+    Args:
+        batch_size: B.
+        generator: a CPU generator; None takes torch's default one.
+        tries: how many permutations to draw, at most, for one that leaves no image its own partner. 1 takes the first.
+    """
+    partner = torch.randperm(batch_size, generator=generator, device="cpu")
+    for _ in range(tries - 1):
+        if not (partner == torch.arange(batch_size, device="cpu")).any():
+            break
+        partner = torch.randperm(batch_size, generator=generator, device="cpu")
+    return partner
 
 
 def sample_sources(batch_size: int, k: int, generator: torch.Generator | None = None) -> Tensor:

@@ -5,12 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
     from openmix.ops.plans import Plan
 
-__all__ = ["MixTarget", "Mixed"]
+__all__ = ["MixTarget", "Mixed", "check_labels"]
+
+
+def check_labels(labels: Tensor, num_classes: int) -> None:
+    """Raise ValueError unless labels lie in [0, num_classes); only on a CPU, as nothing may wait for other devices."""
+    if labels.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    if ((labels < 0) | (labels >= num_classes)).any():
+        low, high = int(labels.min()), int(labels.max())
+        raise ValueError(f"labels must be in [0, {num_classes}), the number of classes, got {low} to {high}")
 
 
 class MixTarget(NamedTuple):
@@ -29,10 +39,14 @@ class MixTarget(NamedTuple):
     def soft(self, num_classes: int) -> Tensor:
         """Return the dense soft labels, float32 (B, num_classes).
 
+        Raises:
+            ValueError: on a CPU, labels that are no class; another device is not asked.
+
         >>> import torch
         >>> MixTarget(torch.tensor([[0, 2]]), torch.tensor([[0.25, 0.75]])).soft(3)
         tensor([[0.2500, 0.0000, 0.7500]])
         """
+        check_labels(self.labels, num_classes)
         dense = self.weights.new_zeros(len(self.labels), num_classes)
         return dense.scatter_add_(1, self.labels, self.weights)
 

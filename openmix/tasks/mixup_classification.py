@@ -33,7 +33,7 @@ class MixUpClassification(Classification):
         head: pooled features -> logits, and their loss on a ``MixTarget``, as ``ClsMixupHead`` has it.
         neck: feature maps -> pooled features; default global average pooling.
         alpha: Beta's parameter, one for all modes or one for each; modes without one ignore it. None leaves each
-            method its own default.
+            method, or the one at that place of a list, its own default.
         mix_mode: a method's name, or a list of them; "vanilla" is no mixing.
         mix_prob: probability of each mode, summing to 1; None is uniform.
         mix_repeat: how many times each micro-batch is mixed and run forward; the loss is their mean.
@@ -42,7 +42,7 @@ class MixUpClassification(Classification):
         mix_sample_prob: the probability of each image to take part in its batch's mix, one for all modes or one for
             each; the others are left alone. Default 1.
         mix_epochs: ``(start, stop)``, counted from 0: only epochs start <= epoch < stop mix (timm's mixup_off_epoch is
-            stop). None is all.
+            stop); a stop of None is never. None is all epochs.
 
     Raises:
         ValueError: unknown mode or hyper-parameter, probabilities that do not fit, a method that cannot be served.
@@ -53,13 +53,13 @@ class MixUpClassification(Classification):
         backbone: nn.Module,
         head: ClsHead,
         neck: nn.Module | None = None,
-        alpha: float | Sequence[float] | None = None,
+        alpha: float | Sequence[float | None] | None = None,
         mix_mode: str | Sequence[str] = "mixup",
         mix_prob: Sequence[float] | None = None,
         mix_repeat: int = 1,
         mix_args: Mapping[str, Mapping[str, Any]] | None = None,
         mix_sample_prob: float | Sequence[float] = 1.0,
-        mix_epochs: Sequence[int] | None = None,
+        mix_epochs: Sequence[int | None] | None = None,
     ) -> None:
         super().__init__(backbone, head, neck)
         if mix_repeat < 1:
@@ -81,6 +81,11 @@ class MixUpClassification(Classification):
         if not stages:
             name = type(self.backbone).__name__
             raise ValueError(f"{feature_modes[0]} mixes between stages, but {name} names none (stage_names)")
+        if any(getattr(m, "grad_checkpointing", False) for m in self.backbone.modules()):
+            raise ValueError(
+                f"{feature_modes[0]} cannot mix where activations are computed anew in the backward pass: switch the "
+                "backbone's grad_checkpointing off"
+            )
         for m in self.mixers:
             if m.kind == "feature":  # a layer that this network lacks must not wait for the draw that hits it
                 m.function(torch.arange(2), generator=torch.Generator(), stages=stages)
@@ -136,7 +141,7 @@ class MixUpClassification(Classification):
 
 
 def build_mixers(
-    modes: Sequence[str], alpha: float | Sequence[float] | None, mix_args: Mapping[str, Mapping[str, Any]]
+    modes: Sequence[str], alpha: float | Sequence[float | None] | None, mix_args: Mapping[str, Mapping[str, Any]]
 ) -> list[Mixer]:
     """Build one mixer a mode; ``alpha`` goes to those that have one and are not given another in ``mix_args``."""
     if not modes:
@@ -167,11 +172,12 @@ def take_samples(mixers: Sequence[Mixer], prob: float | Sequence[float]) -> list
     return [m if p == 1 else PerSample(m, p) for m, p in zip(mixers, probs, strict=True)]
 
 
-def check_epochs(mix_epochs: Sequence[int]) -> tuple[int, int]:
+def check_epochs(mix_epochs: Sequence[int | None]) -> tuple[int, int | None]:
     """Return ``(start, stop)``, or raise ValueError."""
-    if len(mix_epochs) != 2 or not 0 <= mix_epochs[0] < mix_epochs[1]:
+    start, stop = mix_epochs if len(mix_epochs) == 2 else (-1, None)
+    if start is None or start < 0 or (stop is not None and stop <= start):
         raise ValueError(f"mix_epochs must be (start, stop) with 0 <= start < stop, got {list(mix_epochs)}")
-    return mix_epochs[0], mix_epochs[1]
+    return start, stop
 
 
 def check_probabilities(mix_prob: Sequence[float] | None, modes: Sequence[str]) -> list[float] | None:

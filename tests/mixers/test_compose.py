@@ -235,5 +235,5 @@ def test_a_misspelt_need_is_not_swallowed(make_batch):
 
 
 def test_repeat_and_per_sample_in_the_right_order(make_batch):
-    with pytest.raises(ValueError, match="Repeat outermost"):
+    with pytest.raises(ValueError, match="more images"):
         PerSample(Repeat(CutMix(), 2), 0.5)(*make_batch())

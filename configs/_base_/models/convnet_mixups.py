@@ -3,7 +3,7 @@ model = dict(
     type="MixUpClassification",
     backbone=dict(type="ConvNet", widths=[32, 64, 128]),
     head=dict(type="ClsMixupHead", num_classes=10),
-    alpha=1.0,
+    alpha=None,  # each method's own
     mix_mode="mixup",
     mix_prob=None,
     mix_repeat=1,

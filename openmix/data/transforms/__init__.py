@@ -2,9 +2,10 @@
 
 from torchvision.transforms import v2
 
+from openmix.data.transforms.auto_augment import AutoAugment
 from openmix.data.transforms.cutout import Cutout
 
-__all__ = ["TORCHVISION_TRANSFORMS", "TRANSFORMS", "Cutout"]
+__all__ = ["TORCHVISION_TRANSFORMS", "TRANSFORMS", "AutoAugment", "Cutout"]
 
 # These take a batch with labels, boxes or key points, several frames, or a matrix: not one image with one label.
 _NOT_FOR_ONE_IMAGE = {
@@ -28,4 +29,4 @@ TORCHVISION_TRANSFORMS: dict[str, type] = {
     if isinstance(value, type) and issubclass(value, v2.Transform) and name not in _NOT_FOR_ONE_IMAGE
 }
 
-TRANSFORMS: dict[str, type] = {**TORCHVISION_TRANSFORMS, "Cutout": Cutout}
+TRANSFORMS: dict[str, type] = {**TORCHVISION_TRANSFORMS, "AutoAugment": AutoAugment, "Cutout": Cutout}
