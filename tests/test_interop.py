@@ -309,3 +309,11 @@ def test_shares_of_classes_can_be_blended():
         torch.testing.assert_close(result[b], lam * dense[b] + (1 - lam) * dense[partner])
     shown = mixed.apply(valid.float())
     torch.testing.assert_close(result.sum(1, keepdim=True), shown)
+
+
+@pytest.mark.parametrize("wrapper", [lambda m: openmix.TimmMixup(m, 10), openmix.MixCollate], ids=["timm", "collate"])
+def test_mixers_that_could_not_work_are_refused_at_once(wrapper):
+    with pytest.raises(ValueError, match="Window"):
+        wrapper(openmix.Choice([openmix.Window(openmix.CutMix(), 0, 3)]))
+    with pytest.raises(ValueError, match="mixed"):
+        wrapper(openmix.Choice([openmix.CutMix(), openmix.ManifoldMix()]))

@@ -142,5 +142,5 @@ def _smooth_field(
         generator = torch.Generator(device).manual_seed(int(sample_integers(2**62, (), generator)))
     shape = n, height, width // 2 + 1, 2
     where = device if device.type == "cuda" else torch.device("cpu")
-    noise = torch.randn(shape, generator=generator, device=where, dtype=torch.float32).to(device)
+    noise = torch.randn(shape, generator=generator, device=where, dtype=torch.float32).to(device, non_blocking=True)
     return torch.fft.irfft2(torch.view_as_complex(noise) * scale, s=size)

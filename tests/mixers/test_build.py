@@ -281,7 +281,7 @@ def test_repr_shows_the_hyper_parameters(mixer, shown):
     [
         ("vanilla", {}),
         ("mixup", {"alpha": 1.0, "per_sample": False}),
-        ("cutmix", {"alpha": 1.0, "per_sample": False}),
+        ("cutmix", {"alpha": 1.0, "per_sample": False, "tries": 1}),
         (
             "resizemix",
             {
@@ -297,14 +297,14 @@ def test_repr_shows_the_hyper_parameters(mixer, shown):
         ),
         (
             "fmix",
-            {"alpha": 1.0, "decay_power": 3.0, "max_soft": 0.0, "reformulate": False, "per_sample": False},
+            {"alpha": 1.0, "decay_power": 3.0, "max_soft": 0.0, "reformulate": False, "per_sample": False, "tries": 1},
         ),
         (
             "gridmix",
             {
                 "alpha": (0.4, 0.7),
                 "n_holes": (2, 6),
-                "hole_aspect_ratio": (1.0, 1.0),
+                "hole_aspect_ratio": 1.0,
                 "cut_area_ratio": (0.5, 1.0),
                 "cut_aspect_ratio": (0.5, 2.0),
                 "wrap": False,
@@ -331,7 +331,8 @@ def test_defaults_are_the_authors(name, defaults):
 @pytest.mark.parametrize(
     ("name", "presets"),
     [
-        ("fmix", {}),
+        ("cutmix", {"openmixup": {"tries": 10}}),
+        ("fmix", {"openmixup": {"tries": 10}}),
         ("gridmix", {"openmixup": {"alpha": 1.0, "wrap": True}}),
         ("smoothmix", {"openmixup": {"inverted_labels": True}}),
         (

@@ -623,3 +623,41 @@ def test_wrong_inputs_are_named(make_batch, case, spoil, named):
         case.build()(images, labels, generator=seeded())
     for word in named:
         assert word in str(error.value)
+
+
+@every_case
+def test_tensors_move_to_the_device_without_waiting(make_batch, case, monkeypatch):
+    """A copy from this machine's memory that is not `non_blocking` would stop the program until the device is there."""
+    images, labels = (t.to("meta") for t in make_batch())
+    waits, original = [], Tensor.to
+
+    def to(self, *args, **kwargs):
+        result = original(self, *args, **kwargs)
+        if self.device.type == "cpu" and result.device.type == "meta" and not kwargs.get("non_blocking"):
+            waits.append(tuple(self.shape))
+        return result
+
+    monkeypatch.setattr(Tensor, "to", to)
+    case.build()(images, labels, generator=seeded())
+    assert waits == []
+
+
+@every_case
+def test_an_empty_batch_is_refused(make_batch, case):
+    images, labels = make_batch()
+    for none in (images[:0], images[:, :0], images[:, :, :0]):
+        with pytest.raises(ValueError, match="images are empty"):
+            case.build()(none, labels[: len(none)], generator=seeded())
+
+
+@every_case
+def test_draws_do_not_depend_on_the_default_type(make_batch, case):
+    images, labels = make_batch()
+    single = case.build()(images, labels, generator=seeded())
+    torch.set_default_dtype(torch.float64)
+    try:
+        double = case.build()(images, labels, generator=seeded())
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert_same_draws(single, double)
+    torch.testing.assert_close(single.images, double.images)

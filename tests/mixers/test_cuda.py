@@ -76,6 +76,12 @@ def test_nothing_waits_for_the_device(case, request):
     openmix.mix_cross_entropy(torch.zeros(len(mixed.images), 5, device="cuda"), mixed.target)
 
 
+@pytest.mark.parametrize("case", cases())
+def test_a_batch_of_one(case):
+    images, labels = (t[:1].cuda() for t in batch())
+    assert build(case)(images, labels).images.is_cuda
+
+
 @pytest.mark.parametrize("method", [manifoldmix, alignmix])
 def test_features_do_not_wait_either(method, request):
     images, labels = (t.cuda() for t in batch())

@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
+import openmix
 from openmix.mixers import cutmix
 
 Box = tuple[int, int, int, int]
@@ -148,3 +149,20 @@ def test_partner_is_a_uniform_permutation():
     counts = Counter(tuple(cutmix(images, labels, generator=generator).partner.tolist()) for _ in range(1500))
     assert len(counts) == 6
     assert stats.chisquare(list(counts.values())).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("name", ["cutmix", "fmix"])
+def test_openmixups_partners_are_drawn_again_where_one_is_the_image_itself(name):
+    images, labels = torch.rand(6, 1, 8, 8), torch.arange(6)
+
+    def own_partners(mixer) -> int:
+        count = 0
+        for seed in range(300):
+            mixed = mixer(images, labels, generator=torch.Generator().manual_seed(seed))
+            count += bool((mixed.partner == torch.arange(6)).any())
+        return count
+
+    # of all permutations of six, 265 of 720 leave none in its place
+    assert abs(own_partners(openmix.build_mixer(name)) - 300 * (1 - 265 / 720)) < 40
+    assert own_partners(openmix.build_mixer(name, preset="openmixup")) <= 10  # (455 / 720) ** 10 = 1 %
+    assert own_partners(openmix.build_mixer(name, tries=60)) == 0

@@ -6,6 +6,7 @@ import torch
 from scipy import stats
 from torch import Tensor
 
+import openmix
 from openmix.mixers import fmix
 
 
@@ -200,3 +201,12 @@ def test_mask_and_partner_are_independent():
     paired = [float(m.target.weights[0, 0]) for m in mixes if int(m.partner[0]) == 1]
     assert 600 - 4.5 * 300**0.5 < len(alone) < 600 + 4.5 * 300**0.5
     assert stats.ks_2samp(alone, paired).pvalue > 1e-4
+
+
+@pytest.mark.parametrize("decay_power", [17.0, 30.0, 60.0])
+def test_the_steepest_spectra_still_make_masks(decay_power):
+    for seed in range(5):
+        generator = torch.Generator().manual_seed(seed)
+        mixed = openmix.FMix(decay_power=decay_power)(torch.rand(2, 1, 64, 64), torch.arange(2), generator=generator)
+        edges = (mixed.mask[0, 0].diff(dim=0) != 0).sum() + (mixed.mask[0, 0].diff(dim=1) != 0).sum()
+        assert edges < 64 * 8, "a few smooth blobs, not noise"

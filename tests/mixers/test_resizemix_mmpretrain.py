@@ -176,3 +176,13 @@ def test_bilinear_interpolation_of_the_authors_scale(make_batch, find_box, tau):
     for b in range(3):
         y0, y1, x0, x1 = find_box(mixed.masks[b, 0])
         torch.testing.assert_close(mixed.images[b, :, y0:y1, x0:x1], small[mixed.partner[b]], rtol=0, atol=1e-5)
+
+
+def test_one_pixel_of_channels_last(make_batch):
+    """A window of one pixel lies alike in both memory formats; the image's format decides."""
+    images, labels = make_batch(batch=3, height=8, width=8)
+    mixer = openmix.ResizeMix(scope=(0.1, 0.1), interpolation="bilinear")
+    last = images.contiguous(memory_format=torch.channels_last)
+    for seed in range(5):
+        one, other = (mixer(x, labels, generator=torch.Generator().manual_seed(seed)) for x in (images, last))
+        assert torch.equal(one.images, other.images)

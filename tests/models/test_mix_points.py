@@ -159,3 +159,52 @@ def test_a_plan_for_another_batch(network):
     points = MixPoints(network, ["0"])
     with pytest.raises(ValueError), points.armed("0", PLAN):
         network(IMAGES[:3])
+
+
+# What must not pass in silence
+
+
+def swap() -> BlendPlan:
+    return BlendPlan(torch.tensor([1, 0]), torch.zeros(2, 1, 1, 1))
+
+
+def test_a_point_is_armed_once():
+    net = nn.Sequential(nn.Identity())
+    points = MixPoints(net, ["0"])
+    with points.armed("0", swap()):
+        with pytest.raises(ValueError, match="armed already"), points.armed("0", swap()):
+            pass
+        net(torch.zeros(2, 1, 1, 1))
+
+
+def test_a_copy_of_an_armed_network_is_not():
+    net = nn.Sequential(nn.Identity())
+    points, x = MixPoints(net, ["0"]), torch.tensor([1.0, 2.0]).view(2, 1, 1, 1)
+    with points.armed("0", swap()):
+        twin = copy.deepcopy(net)
+        assert torch.equal(twin(x), x) and torch.equal(net(x), x.flip(0))
+
+
+def test_an_output_of_several_tensors_is_named():
+    class Two(nn.Module):
+        def forward(self, x):
+            return x, x
+
+    points = MixPoints(nn.Sequential(Two()), ["0"])
+    with pytest.raises(TypeError, match="Two is a tuple"), points.armed("0", swap()):
+        points_net = nn.Sequential(Two())
+        points_net[0]._forward_hooks = {0: next(iter(points._points.values()))}
+        points_net(torch.zeros(2, 1, 1, 1))
+
+
+def test_tokens_are_places():
+    """Of a transformer's (B, N, C) the N are places and the C channels, for transport too."""
+    from openmix.ops.align import AlignPlan
+
+    x = torch.rand(4, 9, 6)
+    plan = AlignPlan(torch.tensor([1, 2, 3, 0]), torch.full((4, 1, 1, 1), 0.3), True, 0.1, 100)
+    net = nn.Sequential(nn.Identity())
+    with MixPoints(net, ["0"]).armed("0", plan):
+        mixed = net(x)
+    wanted = plan.apply(x.transpose(1, 2).reshape(4, 6, 3, 3)).flatten(2).transpose(1, 2)
+    torch.testing.assert_close(mixed, wanted)

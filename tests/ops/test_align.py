@@ -143,3 +143,27 @@ def test_compiles_whole_and_equals_eager():
     compiled = torch.compile(lambda plan, x: plan.apply(x), fullgraph=True, backend="eager")
     assert torch.equal(compiled(plan, x), plan.apply(x))
     assert plan.to("meta").apply(x.to("meta")).shape == x.shape
+
+
+@pytest.mark.parametrize(("channels", "positions", "scale"), [(512, 16, 30.0), (2048, 49, 100.0), (512, 49, 1000.0)])
+def test_columns_sum_to_one_however_large_features_are(channels, positions, scale):
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(4, positions, channels, generator=generator).relu() * scale for _ in range(2))
+    plan = transport(x, y, 0.1, 100)
+    torch.testing.assert_close(plan.sum(1) * positions, torch.ones(4, positions), rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize("offset", [10.0, 1000.0])
+def test_a_common_offset_changes_nothing(offset):
+    generator = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(2, 9, 64, generator=generator) * 0.25 for _ in range(2))
+    near, far = transport(x, y, 0.1, 100), transport((x + offset), (y + offset), 0.1, 100)
+    rounded = (x + offset).double() - offset, (y + offset).double() - offset
+    torch.testing.assert_close(far, transport(*rounded, 0.1, 100), rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(far, near, rtol=0.05 if offset > 100 else 1e-3, atol=1e-3)
+
+
+def test_the_memory_format_is_kept():
+    x = torch.rand(2, 4, 3, 3).contiguous(memory_format=torch.channels_last)
+    plan = AlignPlan(torch.tensor([1, 0]), torch.full((2, 1, 1, 1), 0.5), True, 0.1, 100)
+    assert plan.apply(x).is_contiguous(memory_format=torch.channels_last)

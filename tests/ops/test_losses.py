@@ -199,3 +199,26 @@ def test_gradients_of_logits_and_weights(loss):
     weights = 0.9 * target.weights.double()  # no sum lies on the kink at 1
     inputs = (logits.double().requires_grad_(), weights.requires_grad_())
     assert torch.autograd.gradcheck(lambda x, w: loss(x, MixTarget(target.labels, w), 0.1), inputs)
+
+
+def test_a_masked_class_may_be_a_label_of_no_weight():
+    logits = torch.tensor([[0.3, 1.2, 0.1, float("-inf")]], requires_grad=True)
+    target = MixTarget(torch.tensor([[1, 3]]), torch.tensor([[1.0, 0.0]]))
+    loss = mix_cross_entropy(logits, target)
+    torch.testing.assert_close(loss, F.cross_entropy(logits, torch.tensor([1])))
+    loss.backward()
+    assert bool(logits.grad.isfinite().all())
+
+
+@pytest.mark.parametrize(
+    "target", [torch.tensor([0, 1]), torch.rand(2, 4), (torch.zeros(2, 1).long(), torch.ones(2, 1))]
+)
+def test_another_target_than_a_mix_target_is_named(target):
+    with pytest.raises(ValueError, match="target must be a MixTarget"):
+        mix_cross_entropy(torch.zeros(2, 4), target)
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_dense_labels_out_of_range_are_named(label):
+    with pytest.raises(ValueError, match=r"labels must be in \[0, 3\)"):
+        MixTarget(torch.tensor([[0, label]]), torch.ones(1, 2)).soft(3)

@@ -219,3 +219,15 @@ def test_sources_name_every_image_once_in_every_column(size, k):
 def test_sources_of_a_pair_are_the_image_and_its_partner():
     first = sample_sources(20, 2, torch.Generator().manual_seed(4))
     assert torch.equal(first[:, 1], sample_partner(20, torch.Generator().manual_seed(4)))
+
+
+@pytest.mark.parametrize("alpha", [1e-46, 1e-8, 1e8, 1e39])
+def test_beta_and_dirichlet_of_extreme_parameters_are_numbers(alpha):
+    generator = torch.Generator().manual_seed(0)
+    lam = sample_beta(alpha, (1000,), generator)
+    shares = sample_dirichlet(alpha, (1000,), 3, generator)
+    assert bool(lam.isfinite().all()) and bool(shares.isfinite().all())
+    assert float(lam.mean()) == pytest.approx(0.5, abs=0.08)
+    torch.testing.assert_close(shares.sum(1), torch.ones(1000))
+    extreme = (lam - 0.5).abs()
+    assert bool((extreme > 0.49).all() if alpha < 1 else (extreme < 0.01).all())

@@ -109,3 +109,23 @@ def test_an_unused_backbone_hook_is_not_left_behind(make_task):
     task = make_task(mix_mode=["mixup", "cutmix"])
     assert task.mix_points is None
     assert not any(m._forward_hooks for m in task.modules() if isinstance(m, nn.Module))
+
+
+def test_a_method_that_doubles_the_batch_cannot_leave_images_alone(make_task):
+    with pytest.raises(ValueError, match="resizemixplus returns more images"):
+        make_task(mix_mode=["cutmix", "resizemixplus"], mix_sample_prob=0.5)
+
+
+def test_activations_computed_anew_are_refused(make_task):
+    class Saving(ConvNet):
+        grad_checkpointing = True
+
+    with pytest.raises(ValueError, match="grad_checkpointing"):
+        make_task(backbone=Saving([4, 8]), mix_mode="manifoldmix")
+    make_task(backbone=Saving([4, 8]), mix_mode="cutmix")
+
+
+def test_an_open_end_and_own_defaults(make_task):
+    task = make_task(mix_mode=["ricap", "cutmix"], alpha=[None, 0.2], mix_epochs=(5, None))
+    assert [m.hyper for m in task.mixers] == [{}, {"alpha": 0.2}]
+    assert task.policy.acts(10**6) and not task.policy.acts(4)

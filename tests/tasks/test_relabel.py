@@ -85,7 +85,7 @@ def test_hyper_parameters_find_their_function(strong_labels, received, make_task
 
 def test_defaults_of_both(strong_labels, make_task):
     method = make_task(mix_mode=strong_labels).mixers[0]
-    assert set(method.method.hyper) == {"alpha", "per_sample", "sharpness"}
+    assert set(method.method.hyper) == {"alpha", "per_sample", "tries", "sharpness"}
 
 
 def test_mistyped_hyper_parameter(strong_labels, make_task):
