@@ -4,11 +4,15 @@ Each method is timed as a user calls it, draws included, with one draw a batch a
 ``Mixup`` and torchvision's v2 ``MixUp`` and ``CutMix`` likewise, soft labels included, as they make them always. Then
 ``plan.apply`` alone, eager and compiled. Rounds alternate lerp A lerp B lerp C ..., medians of the ratios to the lerp
 just before, all in one process.
+The C library is told to keep freed memory (MALLOC_TRIM_THRESHOLD_). Otherwise large results may or may not be made of
+fresh pages, by what the process has freed before, and these cost more than the arithmetic: medians then jump by three.
 Run: python benchmarks/mixers.py [--device cuda] [--no-compile] [--out docs/benchmarks/mixers.json]
 """
 
 import argparse
+import os
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +29,9 @@ from openmix.mixers.catalog import Mixer
 SHAPES = ((128, 3, 32, 32), (64, 3, 224, 224))
 CLASSES = 1000
 BARS = {"mixup": 1.3, "cutmix": 1.3, "resizemix": 1.3, "gridmix": 1.3, "smoothmix": 2.0, "fmix": 2.0}
+
+
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**32)}
 
 
 def methods() -> dict[str, Mixer]:
@@ -118,6 +125,8 @@ def timed(candidates: dict[str, Callable[[], Any]], rounds: int, repeats: int, d
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    if not KEEP_MEMORY.items() <= os.environ.items():  # read by the C library when a program starts
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEEP_MEMORY})
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/mixers.json"))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--rounds", type=int, default=15)

@@ -93,6 +93,9 @@ class Trainer:
         self.checkpoints = CheckpointFolder(Path(self.work_dir) / "checkpoints", self.saving.max_keep_ckpts)
 
         if train_cfg.compile:
+            # mixing within the network takes a graph for each stage and kind of plan, more than torch's 8
+            dynamo = torch._dynamo.config
+            dynamo.cache_size_limit = max(64, dynamo.cache_size_limit)
             task.get_submodule("backbone").compile()
         self.model = self._wrap(task)
         self.accumulate = optim.accumulative_counts
