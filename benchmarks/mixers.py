@@ -4,8 +4,9 @@ Each method is timed as a user calls it, draws included, with one draw a batch a
 ``Mixup`` and torchvision's v2 ``MixUp`` and ``CutMix`` likewise, soft labels included, as they make them always. Then
 ``plan.apply`` alone, eager and compiled. Rounds alternate lerp A lerp B lerp C ..., medians of the ratios to the lerp
 just before, all in one process.
-The C library is told to keep freed memory (MALLOC_TRIM_THRESHOLD_). Otherwise large results may or may not be made of
-fresh pages, by what the process has freed before, and these cost more than the arithmetic: medians then jump by three.
+Large results may or may not be made of fresh pages, by what the process has freed before, and these cost more than the
+arithmetic. So the C library is told to keep freed memory (MALLOC_TRIM_THRESHOLD_); ``--memory default`` leaves it alone,
+as most programs do, with ratios that are lower and jump by three.
 Run: python benchmarks/mixers.py [--device cuda] [--no-compile] [--out docs/benchmarks/mixers.json]
 """
 
@@ -125,13 +126,15 @@ def timed(candidates: dict[str, Callable[[], Any]], rounds: int, repeats: int, d
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    if not KEEP_MEMORY.items() <= os.environ.items():  # read by the C library when a program starts
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEEP_MEMORY})
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/mixers.json"))
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--no-compile", dest="compiles", action="store_false")
+    parser.add_argument("--memory", choices=("kept", "default"), default="kept")
     arguments = parser.parse_args()
+    if arguments.memory == "kept" and not KEEP_MEMORY.items() <= os.environ.items():
+        # the C library reads it when a program starts
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEEP_MEMORY})
     rows = []
     for shape in reversed(SHAPES):
         repeats = 1 if shape == SHAPES[1] else 20
@@ -158,7 +161,7 @@ def main() -> None:
         "x lerp, quartiles": ("ratio_quartiles", 1, ".2f"),
         "bar": "bar",
     }
-    write_report(arguments.out, "The cost of mixing", facts, rows, columns)
+    write_report(arguments.out, f"The cost of mixing (memory: {arguments.memory})", facts, rows, columns)
 
 
 if __name__ == "__main__":
