@@ -5,8 +5,8 @@ Each method is timed as a user calls it, draws included, with one draw a batch a
 ``plan.apply`` alone, eager and compiled. Rounds alternate lerp A lerp B lerp C ..., medians of the ratios to the lerp
 just before, all in one process.
 Large results may or may not be made of fresh pages, by what the process has freed before, and these cost more than the
-arithmetic. So the C library is told to keep freed memory (MALLOC_TRIM_THRESHOLD_); ``--memory default`` leaves it alone,
-as most programs do, with ratios that are lower and jump by three.
+arithmetic. So the C library is told to keep freed memory (MALLOC_TRIM_THRESHOLD_); ``--memory default`` leaves it
+alone, as most programs do, with ratios that are lower and jump by three.
 Run: python benchmarks/mixers.py [--device cuda] [--no-compile] [--out docs/benchmarks/mixers.json]
 """
 
