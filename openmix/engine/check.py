@@ -101,7 +101,9 @@ def _call(target: Callable[..., Any], arguments: Any, path: str) -> list[Problem
             problems += _argument(key, value, hints.get(key, Any), f"{path}.{key}")
         elif not takes_any:
             choices = [n for n in named if not _provided(n, path)]
-            problems.append((f"{path}.{key}", f"{name_of(target)} takes no {key!r}{did_you_mean(key, choices)}"))
+            hints = getattr(getattr(target, "method", None), "hints", {})  # a mixing method's own
+            hint = hints.get(key) or did_you_mean(key, choices)
+            problems.append((f"{path}.{key}", f"{name_of(target)} takes no {key!r}{hint}"))
     for name, parameter in named.items():
         required = parameter.default is parameter.empty and name not in arguments
         if required and not _provided(name, path) and name not in INFERRED:

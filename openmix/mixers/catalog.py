@@ -51,6 +51,7 @@ class Method:
         paper: what to cite, "Authors, venue year"; empty where nobody published it.
         link: the paper's address.
         lam: what the own label's weight is, in a few words.
+        hints: for arguments that other code bases have and this method has not, what to write instead.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Method:
     paper: str = ""
     link: str = ""
     lam: str = ""
+    hints: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @functools.cached_property
     def own_hyper(self) -> dict[str, inspect.Parameter]:
@@ -98,6 +100,7 @@ def mixer(
     paper: str = "",
     link: str = "",
     lam: str = "",
+    hints: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter a function in the catalogue, under its own name; the function itself is returned unchanged.
 
@@ -111,7 +114,9 @@ def mixer(
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         name = function.__name__
-        _METHODS[name] = Method(name, title, function, kind, tuple(needs), presets or {}, base, paper, link, lam)
+        _METHODS[name] = Method(
+            name, title, function, kind, tuple(needs), presets or {}, base, paper, link, lam, hints or {}
+        )
         return function
 
     return register
@@ -165,7 +170,8 @@ class Mixer:
             raise ValueError(f"{method.name} has no preset {preset!r}{did_you_mean(preset, method.presets)}")
         for key in hyper:
             if key not in method.hyper:
-                raise ValueError(f"{method.name} takes no {key!r}{did_you_mean(key, method.hyper)}")
+                hint = method.hints.get(key) or did_you_mean(key, method.hyper)
+                raise ValueError(f"{method.name} takes no {key!r}{hint}")
             if method.hyper[key].annotation is bool:
                 check_flag(key, hyper[key])
         self.hyper = {**(method.presets[preset] if preset else {}), **hyper}

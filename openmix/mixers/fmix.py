@@ -23,6 +23,7 @@ __all__ = ["fmix", "plan_fmix"]
     paper="Harris et al., 2020",
     link="https://arxiv.org/abs/2002.12047",
     lam="mean of the mask",
+    hints={"size": "; leave it out: masks have the size of the images"},
 )
 def fmix(
     images: Tensor,

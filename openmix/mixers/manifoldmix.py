@@ -20,6 +20,7 @@ __all__ = ["manifoldmix"]
     paper="Verma et al., ICML 2019",
     link="https://arxiv.org/abs/1806.05236",
     lam="own factor of the blend",
+    hints={"layer": "; write layers=(0, 1, 2) for OpenMixup's range layer=(0, 3)"},
 )
 def manifoldmix(
     labels: Tensor,
@@ -37,7 +38,7 @@ def manifoldmix(
         stages: the network's stages, by name, first to last.
         alpha: lam ~ Beta(alpha, alpha), > 0, one for the batch. Default 2.0, the authors'.
         layers: which layers to choose from, uniformly: 0 is the input, k the output of stage k. Default (0, 1, 2), the
-            authors' for their ResNets. (OpenMixup's ``layer=(0, 3)`` is a range without its end: the same three.)
+            authors' for their ResNets.
 
     Raises:
         ValueError: alpha <= 0, a layer that the network lacks, or labels of another type or shape.

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import pkgutil
+import re
 import subprocess
 import sys
 
@@ -362,3 +363,16 @@ print(sorted({"mmengine", "torchvision", "timm", "nvidia.dali", "mmcv", "rich"} 
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("name", "hyper", "hint"),
+    [
+        ("manifoldmix", {"layer": (0, 3)}, "layers=(0, 1, 2)"),
+        ("fmix", {"size": (32, 32)}, "leave it out"),
+    ],
+)
+def test_other_code_bases_arguments_are_known(name, hyper, hint):
+    """Where the nearest name would mean something else, or nothing takes its place."""
+    with pytest.raises(ValueError, match=re.escape(hint)):
+        openmix.build_mixer(name, **hyper)
