@@ -67,13 +67,16 @@ def take_sample(batch: Batch, mixed: Mixed, i: int, classes: Sequence[str]) -> S
         i: row of the mix.
         classes: names of the classes.
     """
-    own, *others = dict.fromkeys(mixed.sources[i].tolist())
+    sources = mixed.sources[i]
+    own, *others = dict.fromkeys(sources.tolist())
     pictures = [_picture(batch.images[s], batch.pixel_range) for s in (own, *others)]
-    labels, weights = mixed.target.labels[i].tolist(), mixed.target.weights[i].tolist()
+    # an image may be drawn twice, or as its own partner: what is seen of it is one share
+    labels = [mixed.target.labels[i][sources == s][0] for s in (own, *others)]
+    weights = [float(mixed.target.weights[i][sources == s].sum()) for s in (own, *others)]
     return Sample(
         own=pictures[0],
         partners=pictures[1:],
-        share=None if mixed.masks is None else mixed.masks[i, 0].float().cpu().numpy(),
+        share=None if mixed.masks is None else mixed.masks[i][sources == own].sum(0).float().cpu().numpy(),
         mixed=_picture(mixed.images[i], batch.pixel_range),
         names=[classes[int(batch.labels[s])] for s in (own, *others)],
         label=[(classes[int(label)], weight) for label, weight in zip(labels, weights, strict=True)],

@@ -150,6 +150,17 @@ class TestPicture:
         assert "own share" not in texts(figure)
         assert len(figure.axes) == 3 + 1
 
+    def test_an_image_that_is_drawn_twice_has_one_share(self):
+        """As the second partner of its own mix, it is seen in two fields and named once."""
+        batch = normalized(make_batch(n=2))
+        mixed = call("mosaic", batch)
+        for i in range(2):
+            sample = take_sample(batch, mixed, i, CLASSES)
+            own = mixed.sources[i] == i
+            assert len(sample.label) == len(set(mixed.sources[i].tolist())) <= 2
+            assert sample.label[0][1] == pytest.approx(float(mixed.target.weights[i][own].sum()))
+            assert float(sample.share.mean()) == pytest.approx(sample.label[0][1])
+
     def test_constant_share_is_written_in_its_panel(self):
         batch = normalized(make_batch())
         mixed = call("mixup", batch)
@@ -161,8 +172,8 @@ class TestPicture:
     @pytest.mark.parametrize(("size", "channels"), [((32, 32), 3), ((24, 40), 3), ((40, 24), 1)])
     def test_nothing_is_cut_off_or_written_over(self, size, channels):
         """Texts lie on the page and on no other text or panel, however long the classes' names and many the sources."""
-        names = [f"American {word} $x_1$ with a long name" for word in ("WWWWWWWW", *"bcdef")]
-        batch = make_batch(channels, size)
+        names = [f"American {word} $x_1$ with a long name" for word in ("WWWWWWWW", *"bcdefghijklm")]
+        batch = make_batch(channels, size, n=13)
         batch = Normalize(Preprocessor()).batch(batch)
         hyper = {"starmix": {"k": 9}}
         rows = []
