@@ -18,8 +18,9 @@ import torch
 from torch import Tensor
 
 from openmix.mixers.catalog import mixer
-from openmix.ops.augment import Chain, check_pixel_range, choose, from_unit, like_layout, to_unit
+from openmix.ops.augment import Chain, check_pixel_range, choose, from_unit, to_unit
 from openmix.ops.checks import check_integer, check_number, check_positive
+from openmix.ops.planes import like_layout
 from openmix.ops.plans import OnDevice, check_batch, check_size, mix, pair, shares
 from openmix.ops.random import sample_beta, sample_dirichlet, sample_integers, sample_uniform
 from openmix.ops.target import Mixed

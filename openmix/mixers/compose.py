@@ -83,18 +83,16 @@ class Composition:
         unknown = [key for key in needs if key not in self.needs]
         if unknown:
             raise TypeError(f"{self.name} takes no {unknown[0]!r}; it needs: {', '.join(self.needs) or 'nothing'}")
-        return self._mix(images, labels, generator, {"epoch": epoch, "pixel_range": pixel_range, "model": model}, needs)
+        given = {"generator": generator, "epoch": epoch, "pixel_range": pixel_range, "model": model, **needs}
+        return self._mix(images, labels, given)
 
-    def _mix(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        generator: torch.Generator | None,
-        given: dict[str, Any],
-        needs: dict[str, Tensor],
-    ) -> Mixed:
-        chosen = self.draw(generator, given["epoch"])
-        return _call(chosen, images, labels, generator, given, needs)
+    def _mix(self, images: Tensor, labels: Tensor, given: dict[str, Any]) -> Mixed:
+        return self._call(self.draw(given["generator"], given["epoch"]), images, labels, given)
+
+    def _call(self, mixer: Mixer | Composition, images: Tensor, labels: Tensor, given: dict[str, Any]) -> Mixed:
+        """Call one of its mixers with what was given, but for what others of them need."""
+        own = {k: v for k, v in given.items() if k not in self.needs or k in mixer.needs}
+        return mixer(images, labels, **own)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join([*map(repr, self.mixers), *self._settings()])})"
@@ -102,18 +100,6 @@ class Composition:
     def _settings(self) -> list[str]:
         """Return what a representation says beside the mixers."""
         return []
-
-
-def _call(
-    mixer: Mixer | Composition,
-    images: Tensor,
-    labels: Tensor,
-    generator: torch.Generator | None,
-    given: dict[str, Any],
-    needs: dict[str, Tensor],
-) -> Mixed:
-    own: dict[str, Any] = {**given, **{need: needs[need] for need in mixer.needs if need in needs}}
-    return mixer(images, labels, generator=generator, **own)
 
 
 class Choice(Composition):
@@ -239,20 +225,13 @@ class PerSample(Composition):
     def _choose(self, batch_size: int, generator: torch.Generator | None, device: torch.device) -> Tensor:
         return (sample_uniform(0, 1, (batch_size,), generator) < self.prob).to(device, non_blocking=True)
 
-    def _mix(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        generator: torch.Generator | None,
-        given: dict[str, Any],
-        needs: dict[str, Tensor],
-    ) -> Mixed:
-        mixed = _call(self.mixers[0], images, labels, generator, given, needs)
+    def _mix(self, images: Tensor, labels: Tensor, given: dict[str, Any]) -> Mixed:
+        mixed = self._call(self.mixers[0], images, labels, given)
         if len(mixed.images) != len(images):
             raise ValueError(
                 f"{self.name} returns more images than it is given; PerSample can leave none of them alone"
             )
-        chosen = self._choose(len(images), generator, images.device)
+        chosen = self._choose(len(images), given["generator"], images.device)
         plan = PartPlan(mixed.plan, chosen)
         target = MixTarget(labels[plan.sources], plan.keep(mixed.target.weights))
         return Mixed(torch.where(chosen[:, None, None, None], mixed.images, images), target, plan)
@@ -261,7 +240,9 @@ class PerSample(Composition):
         self, labels: Tensor, *, generator: torch.Generator | None = None, stages: Sequence[str]
     ) -> FeatureMix:
         """Draw a mix of features, as methods of kind 'feature' do, for some images only."""
-        mix = self.mixers[0].function(labels, generator=generator, stages=stages)  # type: ignore[union-attr]
+        method = self.mixers[0]
+        assert isinstance(method, Mixer)  # the constructor saw to it
+        mix = method.function(labels, generator=generator, stages=stages)
         plan = PartPlan(mix.plan, self._choose(len(labels), generator, labels.device))
         return FeatureMix(mix.stage, plan, MixTarget(labels[plan.sources], plan.keep(mix.target.weights)))
 
@@ -292,15 +273,8 @@ class Repeat(Composition):
     def _settings(self) -> list[str]:
         return [f"n={self.n}"]
 
-    def _mix(
-        self,
-        images: Tensor,
-        labels: Tensor,
-        generator: torch.Generator | None,
-        given: dict[str, Any],
-        needs: dict[str, Tensor],
-    ) -> Mixed:
-        mixes = [_call(self.mixers[0], images, labels, generator, given, needs) for _ in range(self.n)]
+    def _mix(self, images: Tensor, labels: Tensor, given: dict[str, Any]) -> Mixed:
+        mixes = [self._call(self.mixers[0], images, labels, given) for _ in range(self.n)]
         plan = StackPlan(tuple(m.plan for m in mixes))
         weights = plan.fill([m.target.weights for m in mixes])
         return Mixed(torch.cat([m.images for m in mixes]), MixTarget(labels[plan.sources], weights), plan)

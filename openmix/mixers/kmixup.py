@@ -4,6 +4,7 @@ The match within each group is exact, by trying every arrangement of it at once,
 authors solve an assignment on the CPU, for larger groups as well.
 """
 
+import functools
 from itertools import permutations
 
 import torch
@@ -78,8 +79,14 @@ def match_groups(images: Tensor, group: Tensor, partner: Tensor, k: int) -> Tens
     with torch.autocast(images.device.type if images.device.type != "meta" else "cpu", enabled=False):
         # |x - y|^2 without |x|^2 and |y|^2, which every arrangement pays alike
         cost = -flat[own] @ flat[other].transpose(1, 2)
-    orders = torch.tensor(list(permutations(range(k))), device="cpu").to(images.device, non_blocking=True)
+    orders = _orders(k).to(images.device, non_blocking=True)
     total = cost.transpose(1, 2)[:, orders, torch.arange(k, device=images.device)].sum(2)  # (groups, k!)
     best = orders[total.argmin(1)] if whole else orders[:0]
     matched = torch.cat([other.gather(1, best).flatten(), partner[whole:]])
     return torch.empty_like(partner).scatter_(0, group, matched)
+
+
+@functools.cache
+def _orders(k: int) -> Tensor:
+    """Return all arrangements of k: int64 (k!, k) on the CPU."""
+    return torch.tensor(list(permutations(range(k))), device="cpu")

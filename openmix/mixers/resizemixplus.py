@@ -27,8 +27,9 @@ from torch import Tensor
 
 from openmix.mixers.catalog import mixer
 from openmix.mixers.resizemix import plan_resizemix
-from openmix.ops.augment import Chain, check_pixel_range, choose, from_unit, like_layout, to_unit
+from openmix.ops.augment import Chain, check_pixel_range, choose, from_unit, to_unit
 from openmix.ops.checks import check_integer, check_number
+from openmix.ops.planes import like_layout
 from openmix.ops.plans import OnDevice, Plan, check_batch, mix
 from openmix.ops.random import sample_integers
 from openmix.ops.target import Mixed

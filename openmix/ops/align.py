@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from openmix.ops.blend import blend
-from openmix.ops.planes import is_channels_last
+from openmix.ops.planes import like_layout
 from openmix.ops.plans import OnDevice, check_size, pair, shares
 
 __all__ = ["AlignPlan", "sinkhorn", "transport"]
@@ -121,5 +121,4 @@ class AlignPlan(OnDevice):
             other = other @ plan.transpose(1, 2)
         else:
             own = own @ plan
-        mixed = blend(own, other, self.lam[..., 0]).unflatten(2, x.shape[2:])
-        return mixed.contiguous(memory_format=torch.channels_last if is_channels_last(x) else torch.contiguous_format)
+        return like_layout(blend(own, other, self.lam[..., 0]).unflatten(2, x.shape[2:]), x)

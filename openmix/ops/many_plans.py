@@ -104,7 +104,7 @@ class MosaicPlan(OnDevice):
             ],
             dim=3,
         )
-        # which columns a field shows is the same for the upper and the lower one only if they show crops alike
+        # the columns within it, for the rows of the upper fields and for those of the lower ones
         column = [torch.where(right, self._lines(row + 1, 1) + width, self._lines(row, 1)) for row in (0, 2)]
         upper, under = (elements(c, planes, width)[:, None, None] for c in column)
         index = torch.where(lower[:, None, :, None], under, upper).expand(*planes.shape)

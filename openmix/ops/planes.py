@@ -7,7 +7,7 @@ steps: rows of planes first, elements within rows second.
 import torch
 from torch import Tensor
 
-__all__ = ["elements", "from_planes", "is_channels_last", "select_rows", "to_planes"]
+__all__ = ["elements", "from_planes", "is_channels_last", "like_layout", "select_rows", "to_planes"]
 
 
 def to_planes(x: Tensor, channels_last: bool) -> Tensor:
@@ -26,6 +26,12 @@ def from_planes(planes: Tensor, like: Tensor) -> Tensor:
 def is_channels_last(x: Tensor) -> bool:
     """Whether the channels of each pixel lie side by side."""
     return x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
+
+
+def like_layout(result: Tensor, x: Tensor) -> Tensor:
+    """Return ``result`` in the dtype of ``x``, and in channels_last where ``x`` is."""
+    layout = torch.channels_last if is_channels_last(x) else torch.contiguous_format
+    return result.to(x.dtype).contiguous(memory_format=layout)
 
 
 def elements(columns: Tensor, planes: Tensor, width: int) -> Tensor:

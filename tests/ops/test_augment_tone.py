@@ -9,8 +9,9 @@ from torchvision.transforms.v2 import functional as tv
 from torchvision.transforms.v2.functional import pil_to_tensor, to_pil_image
 
 import openmix.ops.augment.chain as chain_module
-from openmix.ops.augment import OPERATIONS, Chain, check_pixel_range, choose, from_unit, like_layout, to_unit
+from openmix.ops.augment import OPERATIONS, Chain, check_pixel_range, choose, from_unit, to_unit
 from openmix.ops.augment.tone import TONES
+from openmix.ops.planes import like_layout
 
 GEOMETRIC = OPERATIONS[1:6]
 

@@ -21,6 +21,6 @@ sharpness          magnitude * x + (1 - magnitude) * blurred, border pixels exce
 """
 
 from openmix.ops.augment.chain import OPERATIONS, Chain, choose
-from openmix.ops.augment.pixels import check_pixel_range, from_unit, like_layout, to_unit
+from openmix.ops.augment.pixels import check_pixel_range, from_unit, to_unit
 
-__all__ = ["OPERATIONS", "Chain", "check_pixel_range", "choose", "from_unit", "like_layout", "to_unit"]
+__all__ = ["OPERATIONS", "Chain", "check_pixel_range", "choose", "from_unit", "to_unit"]

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-__all__ = ["check_pixel_range", "from_unit", "like_layout", "to_unit"]
+__all__ = ["check_pixel_range", "from_unit", "to_unit"]
 
 
 def check_pixel_range(pixel_range: Tensor | None, channels: int) -> None:
@@ -37,13 +37,6 @@ def from_unit(images: Tensor, pixel_range: Tensor | None) -> Tensor:
         return images
     black, white = _columns(pixel_range)
     return torch.addcmul(black, images, white - black)
-
-
-def like_layout(result: Tensor, x: Tensor) -> Tensor:
-    """Return ``result`` in the dtype of ``x``, and in channels_last where ``x`` is."""
-    channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    return result.to(x.dtype).contiguous(memory_format=layout)
 
 
 def _columns(pixel_range: Tensor) -> tuple[Tensor, Tensor]:
