@@ -50,3 +50,15 @@ def test_memory_format_is_kept():
 def test_other_channels():
     with pytest.raises(UserError, match="mean and std for 3 channels, the images have 1"):
         Normalize(Preprocessor(MEAN, STD))(torch.zeros(2, 1, 4, 4))
+
+
+@pytest.mark.parametrize(("mean", "std"), [([0.5], [0.25]), ([0.49, 0.48, 0.45], [0.2, 0.3, 0.4])])
+def test_a_batch_is_told_what_black_and_white_have_become(mean, std):
+    normalize = Normalize(Preprocessor(mean=mean, std=std))
+    black, white = torch.zeros(2, 3, 4, 4, dtype=torch.uint8), torch.full((2, 3, 4, 4), 255, dtype=torch.uint8)
+    for images, row in ((black, 0), (white, 1)):
+        batch = normalize.batch(Batch((images, images), torch.arange(2), torch.arange(2)))
+        told = batch.pixel_range[row][:, None, None].expand(3, 4, 4)
+        for view in batch.views:
+            torch.testing.assert_close(view[0], told, rtol=1e-6, atol=1e-6)
+    assert batch.to("meta").pixel_range.device.type == "meta"
