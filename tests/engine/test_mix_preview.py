@@ -41,6 +41,16 @@ def make_batch(n=8):
 
 
 class TestRows:
+    def test_epochs_in_which_nothing_is_mixed(self):
+        """`mix_epochs` (1, 3): the second and the third epoch mix, and the others are shown as the network sees them."""
+        mixer = openmix.CutMix()
+        task = SimpleNamespace(mixers=[mixer], policy=openmix.Window(openmix.Choice([mixer]), 1, 3))
+        for epoch, title in enumerate(["vanilla", "cutmix", "cutmix", "vanilla"]):
+            (row,), notes = mixed_rows(task, make_batch(), range(8), 2, seed=0, epoch=epoch)
+            assert row.title == title
+            idle = [f"nothing is mixed in epoch {epoch + 1} (mix_epochs)"]
+            assert notes == (idle if title == "vanilla" else [])
+
     def test_notes_on_methods_without_a_picture(self):
         method = openmix.CutMix()
         task = SimpleNamespace(
