@@ -42,7 +42,7 @@ def make_batch(n=8):
 
 class TestRows:
     def test_epochs_in_which_nothing_is_mixed(self):
-        """`mix_epochs` (1, 3): the second and the third epoch mix, and the others are shown as the network sees them."""
+        """`mix_epochs` (1, 3): the second and the third epoch mix; the others are shown as the network sees them."""
         mixer = openmix.CutMix()
         task = SimpleNamespace(mixers=[mixer], policy=openmix.Window(openmix.Choice([mixer]), 1, 3))
         for epoch, title in enumerate(["vanilla", "cutmix", "cutmix", "vanilla"]):

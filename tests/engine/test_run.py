@@ -440,6 +440,7 @@ def test_compiled_backbone_trains_alike(lab, tmp_path, monkeypatch):
     assert compiled == ["ConvNet"] * 2
     lab.assert_same_run(tmp_path / "plain", tmp_path / "compiled")
     torch._dynamo.reset()
+    assert torch._dynamo.config.cache_size_limit >= 64, "a graph for each stage and kind of plan"
 
 
 def test_what_only_another_process_has_met_is_said_by_it(monkeypatch, capsys):
