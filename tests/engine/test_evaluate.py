@@ -55,7 +55,7 @@ def test_model_is_left_in_its_mode_and_without_gradients(trained):
         trained.train(mode)
         evaluate(trained, loader, Normalize(Preprocessor()), World())
         assert trained.training is mode
-        assert trained.backbone.stage1.training is mode
+        assert trained.backbone.layer1.training is mode
     assert all(torch.equal(before[k], v) for k, v in trained.state_dict().items())
     trained.train()
 

@@ -15,7 +15,7 @@ def test_shapes_and_names():
     network = ConvNet((4, 6, 10, 12), in_channels=2)
     features = network(torch.rand(3, 2, 17, 24))
     assert [tuple(f.shape) for f in features] == [(3, 4, 17, 24), (3, 6, 8, 12), (3, 10, 4, 6), (3, 12, 2, 3)]
-    assert network.stage_names == ("stage1", "stage2", "stage3", "stage4")
+    assert network.stage_names == ("layer1", "layer2", "layer3", "layer4")
     assert network.out_channels == (4, 6, 10, 12)
 
 
@@ -36,10 +36,10 @@ def test_forward_by_hand():
             nn.init.uniform_(module.running_mean, -1, 0)  # below what arrives, so that ReLU lets most of it past
             nn.init.uniform_(module.running_var, 0.5, 2)
     x = images = torch.rand(2, 3, 8, 6)
-    for stage, feature in zip((network.stage1, network.stage2), network(images), strict=True):
+    for stage, feature in zip((network.layer1, network.layer2), network(images), strict=True):
         convs = [m for m in stage if isinstance(m, nn.Conv2d)]
         norms = [m for m in stage if isinstance(m, nn.BatchNorm2d)]
-        if stage is network.stage2:
+        if stage is network.layer2:
             x = x.unfold(2, 2, 2).unfold(3, 2, 2).amax((4, 5))
         assert len(convs) == len(norms) == 2
         for conv, norm in zip(convs, norms, strict=True):

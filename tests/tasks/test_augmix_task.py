@@ -64,12 +64,12 @@ def test_gradients_reach_the_network_through_both_losses(make_batch, at):
     task, batch = make_task(), make_batch()
     report = task(batch, at())
     report["loss"].backward()
-    both = task.backbone.stage1[0].weight.grad.clone()
+    both = task.backbone.layer1[0].weight.grad.clone()
     task.zero_grad()
     generator = at().generator("mix")
     views = [augmix(batch.images, batch.labels, generator=generator).images for _ in range(2)]
     F.cross_entropy(task.predict(torch.cat([batch.images, *views]))[:6], batch.labels).backward()
-    assert not torch.allclose(task.backbone.stage1[0].weight.grad, both)
+    assert not torch.allclose(task.backbone.layer1[0].weight.grad, both)
 
 
 def test_wrong_values_are_named_when_the_task_is_built():

@@ -18,7 +18,7 @@ def task():
 
 
 def logits_by_hand(task, images):
-    features = task.backbone.stage2(task.backbone.stage1(images))
+    features = task.backbone.layer2(task.backbone.layer1(images))
     batch, channels = features.shape[:2]
     pooled = features.reshape(batch, channels, -1).sum(2) / features[0, 0].numel()
     return pooled @ task.head.fc.weight.T + task.head.fc.bias
@@ -58,15 +58,15 @@ def test_another_neck(make_batch, at):
 
     task = Classification(ConvNet((4, 8)), ClsHead(num_classes=5, in_channels=4), neck=Largest())
     images = make_batch().images
-    expected = task.head(task.backbone.stage1(images).amax((2, 3)))
+    expected = task.head(task.backbone.layer1(images).amax((2, 3)))
     torch.testing.assert_close(task.predict(images), expected)
 
 
 def test_what_is_trained(task):
-    task.backbone.stage1.requires_grad_(False)
+    task.backbone.layer1.requires_grad_(False)
     (group,) = task.parameter_groups()
     trained = {id(p) for p in group["params"]}
-    frozen = {id(p) for p in task.backbone.stage1.parameters()}
+    frozen = {id(p) for p in task.backbone.layer1.parameters()}
     assert trained == {id(p) for p in task.parameters()} - frozen
     assert task.num_classes == 5
     assert task.after_step(None) is None

@@ -30,10 +30,10 @@ def blend_by_hand(x, lam, partner):
 def loss_by_hand(task, batch, step: StepContext, layers):
     """Run stage by stage, mix where the method says, and weigh two plain cross entropies."""
     draw = openmix.build_mixer("manifoldmix", layers=layers).function
-    mix = draw(batch.labels, generator=step.generator("mix"), stages=("stage1", "stage2"))
+    mix = draw(batch.labels, generator=step.generator("mix"), stages=("layer1", "layer2"))
     lam, partner = mix.plan.lam.flatten()[0].item(), mix.plan.partner.tolist()
     x = batch.images
-    for stage in (None, "stage1", "stage2"):
+    for stage in (None, "layer1", "layer2"):
         x = x if stage is None else task.backbone.get_submodule(stage)(x)
         if stage == mix.stage:
             x = blend_by_hand(x, lam, partner)
@@ -60,7 +60,7 @@ def test_loss_and_gradients_of_each_layer(layer, make_task, make_batch, at):
         bare.zero_grad()
         loss = task(batch, at(step))["loss"]
         expected, stage = loss_by_hand(bare, batch, at(step), [layer])
-        assert stage == (None, "stage1", "stage2")[layer]
+        assert stage == (None, "layer1", "layer2")[layer]
         torch.testing.assert_close(loss, expected)
         loss.backward()
         expected.backward()
@@ -81,7 +81,7 @@ def test_all_layers_in_turn(make_task, make_batch, at):
         expected, stage = loss_by_hand(bare, batch, at(step), (0, 1, 2))
         torch.testing.assert_close(task(batch, at(step))["loss"], expected)
         stages.add(stage)
-    assert stages == {None, "stage1", "stage2"}
+    assert stages == {None, "layer1", "layer2"}
 
 
 def test_the_slots_are_empty_after_a_step(make_task, make_batch, at):
@@ -100,7 +100,7 @@ def test_the_slots_are_empty_after_an_exception(make_task, make_batch, at):
     def fail(*_):
         raise MemoryError
 
-    handle = task.backbone.stage2.register_forward_hook(fail)
+    handle = task.backbone.layer2.register_forward_hook(fail)
     with pytest.raises(MemoryError):
         task(batch, at())
     handle.remove()
@@ -122,7 +122,7 @@ def test_a_copy_mixes_in_itself(duplicate, make_task, make_batch, at):
     torch.testing.assert_close(twin(batch, at())["loss"], expected)
     plan = BlendPlan(torch.tensor([1, 0, 2, 3, 4, 5]), torch.zeros(6, 1, 1, 1))
     clean = task.predict(batch.images)
-    with twin.mix_points.armed("stage1", plan):
+    with twin.mix_points.armed("layer1", plan):
         torch.testing.assert_close(task.predict(batch.images), clean)
         assert not torch.allclose(twin.predict(batch.images), clean)
 
@@ -190,7 +190,7 @@ def test_two_processes(tmp_path, make_task):
         for name, p in task.named_parameters():
             assert torch.equal(first["grads"][name], second["grads"][name])
             torch.testing.assert_close(first["grads"][name], p.grad, rtol=1e-4, atol=1e-6)
-    assert stages == {None, "stage1", "stage2"}
+    assert stages == {None, "layer1", "layer2"}
 
 
 def test_two_processes_equal_one_that_accumulates(lab, ranks, tmp_path):

@@ -31,7 +31,7 @@ WRONG = {
     "negative repeat": ({"mix_repeat": -1}, ["mix_repeat", "-1"]),
     "a layer that the network lacks": (
         {"mix_mode": ["mixup", "manifoldmix"], "mix_args": {"manifoldmix": {"layers": [0, 3]}}},
-        ["layers", "stage2", "3"],
+        ["layers", "layer2", "3"],
     ),
     "a negative layer": (
         {"mix_mode": "manifoldmix", "mix_args": {"manifoldmix": {"layers": [-1]}}},
@@ -69,8 +69,8 @@ def test_a_network_without_stages(make_task, raw):
 
 def test_a_stage_name_that_is_no_module(make_task):
     backbone = ConvNet((4, 8))
-    backbone.stage_names = ("stage1", "stage9")
-    with pytest.raises(ValueError, match="ConvNet has no stage 'stage9'; it has: stage1"):
+    backbone.stage_names = ("layer1", "layer9")
+    with pytest.raises(ValueError, match="ConvNet has no stage 'layer9'; it has: layer1"):
         make_task(backbone, mix_mode="manifoldmix")
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
+
+from openmix.models.backbones.staged import StagedNetwork
 
 __all__ = ["ConvNet"]
 
 
-class ConvNet(nn.Module):
+class ConvNet(StagedNetwork):
     """Stages of two 3x3 convolutions, each followed by BatchNorm and ReLU; a 2x2 max-pool between stages.
 
     Not from a paper. With the default widths it has 0.29 M parameters and takes 39 M multiply-adds for a 32x32 image,
@@ -25,18 +27,10 @@ class ConvNet(nn.Module):
         super().__init__()
         if not widths:
             raise ValueError("widths must name the channels of one stage at least")
-        self.stage_names = tuple(f"stage{i}" for i in range(1, len(widths) + 1))
+        self.stage_names = tuple(f"layer{i}" for i in range(1, len(widths) + 1))
         self.out_channels = tuple(widths)
         for i, (name, width) in enumerate(zip(self.stage_names, widths, strict=True)):
             layers: list[nn.Module] = [nn.MaxPool2d(2)] if i else []
             for channels in (widths[i - 1] if i else in_channels, width):
                 layers += [nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
             self.add_module(name, nn.Sequential(*layers))
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the feature maps of all stages for images (B, C, H, W)."""
-        features = []
-        for name in self.stage_names:
-            images = self.get_submodule(name)(images)
-            features.append(images)
-        return tuple(features)

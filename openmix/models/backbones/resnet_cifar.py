@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
+from openmix.models.backbones.staged import StagedNetwork
+
 __all__ = ["ResNet_CIFAR"]
 
 ARCHITECTURES = {
@@ -12,7 +14,7 @@ ARCHITECTURES = {
 }
 
 
-class ResNet_CIFAR(nn.Module):  # noqa: N801  (OpenMixup's name)
+class ResNet_CIFAR(StagedNetwork):  # noqa: N801  (OpenMixup's name)
     """torchvision's ResNet with a 3x3 stem of stride 1 and no max-pool, for images of 32 pixels or so.
 
     As OpenMixup's network of this name: convolutions initialised by He's rule (fan out), the last BatchNorm of each
@@ -44,11 +46,6 @@ class ResNet_CIFAR(nn.Module):  # noqa: N801  (OpenMixup's name)
         self.layer3 = net.layer3
         self.layer4 = net.layer4
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the feature maps of the four stages for images (B, C, H, W): 1/1, 1/2, 1/4, 1/8 of the size."""
-        x = self.relu(self.bn1(self.conv1(images)))
-        features = []
-        for name in self.stage_names:
-            x = self.get_submodule(name)(x)
-            features.append(x)
-        return tuple(features)
+    def stem(self, images: Tensor) -> Tensor:
+        """Return the stem's map, (B, 64, H, W)."""
+        return self.relu(self.bn1(self.conv1(images)))

@@ -1,0 +1,35 @@
+"""The way through every backbone that is written here: stem, stages one after the other, what follows the last."""
+
+from torch import Tensor, nn
+
+__all__ = ["StagedNetwork"]
+
+
+class StagedNetwork(nn.Module):
+    """A network of a stem and stages ``layer1``, ``layer2``, ...; subclasses make the modules.
+
+    Attributes:
+        stage_names: the names of the stages' modules, first to last. Mixing inside a network hooks on to them, so each
+            stage is called as a module, in this order, and its output goes to the next.
+        out_channels: the channels of each stage's map.
+    """
+
+    stage_names: tuple[str, ...]
+    out_channels: tuple[int, ...]
+
+    def stem(self, images: Tensor) -> Tensor:
+        """Return what the first stage takes for images (B, C, H, W)."""
+        return images
+
+    def finish(self, x: Tensor) -> Tensor:
+        """Return what is pooled for the last stage's output: a pre-activation network's last norm belongs here."""
+        return x
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the feature maps of all stages for images (B, C, H, W); the last one is what a classifier pools."""
+        x = self.stem(images)
+        features = []
+        for name in self.stage_names:
+            x = self.get_submodule(name)(x)
+            features.append(x)
+        return (*features[:-1], self.finish(x))
