@@ -39,23 +39,28 @@ def build(cfg: Any, registry: Registry, **given: Any) -> Any:
     """
     cfg = dict(cfg)
     target = lookup(cfg.pop("type", None), registry)
-    arguments = {key: build_value(value, SLOTS.get(key)) for key, value in cfg.items()}
+    # parts of the same kind, such as the loaders of a PhasedLoader, are given the same; the whole made of them is not
+    composed = any(SLOTS.get(key) is registry for key in cfg)
+    arguments = {
+        key: build_value(value, SLOTS.get(key), given if SLOTS.get(key) is registry else {})
+        for key, value in cfg.items()
+    }
     try:
-        return target(**arguments, **given)
+        return target(**arguments, **({} if composed else given))
     except UserError:
         raise
     except Exception as error:  # what a constructor finds wrong with its arguments, it may say in any way
         raise UserError(f"{name_of(target)}: {error}") from error
 
 
-def build_value(value: Any, registry: Registry | None) -> Any:
+def build_value(value: Any, registry: Registry | None, given: Mapping[str, Any]) -> Any:
     """Build a dict with ``type``, or each of a list of them; return anything else as it is."""
     if registry is None:
         return value
     if isinstance(value, Mapping) and "type" in value:
-        return build(value, registry)
+        return build(value, registry, **given)
     if isinstance(value, list | tuple):
-        return [build_value(v, registry) for v in value]
+        return [build_value(v, registry, given) for v in value]
     return value
 
 
@@ -165,6 +170,7 @@ SLOTS = {
     "head": MODELS,
     "loss": MODELS,
     "dataset": DATASETS,
+    "loaders": LOADERS,
     "pipeline": TRANSFORMS,
     "transforms": TRANSFORMS,
 }

@@ -37,7 +37,7 @@ TYPED: dict[str, Registry] = {
 NOTHING: dict[str, Any] = {}
 EXTRA: dict[str, dict[str, Any]] = {
     "custom_hooks": {"priority": int | Literal[tuple(p.name for p in Priority)]},  # type: ignore[valid-type]
-    "param_scheduler": {"by_epoch": bool, "begin": int, "end": int | None},
+    "param_scheduler": {"by_epoch": bool, "begin": int, "end": int | None, "convert_to_iter_based": bool},
 }
 PLAIN: dict[str, Any] = {
     "resume": bool,

@@ -21,9 +21,9 @@ from openmix.errors import UserError
 __all__ = ["FORMAT", "CheckpointFolder", "final_weights", "load_checkpoint", "load_weights", "write_atomically"]
 
 FORMAT = "openmix"
-VERSION = 1
+VERSION = 2
 CONTENT = frozenset(
-    {"step", "steps_per_epoch", "seed", "best", "metrics", "model", "ema", "optimizer", "scaler", "averages", "hooks"}
+    {"step", "timeline", "seed", "best", "metrics", "model", "ema", "optimizer", "scaler", "averages", "hooks"}
 )
 
 

@@ -73,7 +73,7 @@ def train(
                 logger.warning(warning)
             logger.info(
                 "%s: %s parameters, %s steps an epoch, %s steps in all, on %s x %s; results go to %s",
-                config_path, f"{sum(p.numel() for p in task.parameters()):,}", trainer.steps_per_epoch,
+                config_path, f"{sum(p.numel() for p in task.parameters()):,}", trainer.timeline.steps_in(0),
                 trainer.max_iters, world.size, world.device, work_dir,
             )  # fmt: skip
             if state is not None:

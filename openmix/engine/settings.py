@@ -12,6 +12,7 @@ __all__ = [
     "DefaultHooks",
     "LoggerHook",
     "OptimWrapper",
+    "ParamwiseCfg",
     "Preprocessor",
     "Randomness",
     "TrainCfg",
@@ -51,12 +52,14 @@ class OptimWrapper:
 
     Attributes:
         optimizer: dict(type=..., lr=..., ...): any of torch's or timm's.
+        paramwise_cfg: dict(norm_decay_mult=0.0, ...), see :class:`ParamwiseCfg`; None treats all parameters alike.
         clip_grad: dict(max_norm=..., norm_type=2.0), see :class:`ClipGrad`; None does not clip.
         accumulative_counts: micro-batches per step and process.
         amp: 'bf16' or 'fp16' (with loss scaling, on a GPU); None computes in float32.
     """
 
     optimizer: Mapping[str, Any]
+    paramwise_cfg: Mapping[str, Any] | None = None
     clip_grad: Mapping[str, Any] | None = None
     accumulative_counts: int = 1
     amp: Literal["bf16", "fp16"] | None = None
@@ -64,6 +67,30 @@ class OptimWrapper:
     def __post_init__(self) -> None:
         if self.accumulative_counts < 1:
             raise ValueError(f"accumulative_counts must be at least 1, got {self.accumulative_counts}")
+
+
+@dataclass(frozen=True)
+class ParamwiseCfg:
+    """``optim_wrapper.paramwise_cfg``: factors of the optimizer's ``lr`` and ``weight_decay``, in mmengine's terms.
+
+    The first of these that applies to a parameter counts: a custom key; being of a norm; being a bias; being flat.
+
+    Attributes:
+        norm_decay_mult: of the weight decay of norms' weights and biases; 0 decays none of them.
+        bias_decay_mult: of the weight decay of the other modules' biases.
+        flat_decay_mult: of the weight decay of the other parameters with one dimension, such as layer scales.
+        custom_keys: ``{part of a parameter's name: dict(lr_mult=..., decay_mult=...)}``; the longest that fits counts.
+    """
+
+    norm_decay_mult: float = 1.0
+    bias_decay_mult: float = 1.0
+    flat_decay_mult: float = 1.0
+    custom_keys: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key, factors in self.custom_keys.items():
+            if unknown := factors.keys() - {"lr_mult", "decay_mult"}:
+                raise ValueError(f"custom_keys[{key!r}] takes lr_mult and decay_mult, not {', '.join(sorted(unknown))}")
 
 
 @dataclass(frozen=True)
@@ -171,4 +198,5 @@ NESTED: dict[str, type[Any]] = {
     "default_hooks.checkpoint": CheckpointHook,
     "default_hooks.logger": LoggerHook,
     "optim_wrapper.clip_grad": ClipGrad,
+    "optim_wrapper.paramwise_cfg": ParamwiseCfg,
 }

@@ -82,14 +82,13 @@ class Trainer:
         self.reporter, self.logger, self.visualizer = reporter, reporter.logger, reporter.visualizer
         self.normalize = Normalize(settings.Preprocessor(**cfg.get("data_preprocessor", {})), world.device)
 
-        self.steps_per_epoch = train_loader.steps_per_epoch
-        self.max_iters = train_cfg.max_iters or train_cfg.max_epochs * self.steps_per_epoch  # type: ignore[operator]
-        self.max_epochs = train_cfg.max_epochs or math.ceil(self.max_iters / self.steps_per_epoch)
-        in_steps = train_cfg.max_epochs is None and train_cfg.val_interval is not None
-        self.val_every = (train_cfg.val_interval or 1) * (1 if in_steps else self.steps_per_epoch)
+        self.timeline = train_loader.timeline
+        self.max_iters = train_cfg.max_iters or self.timeline.start_of(train_cfg.max_epochs)  # type: ignore[arg-type]
+        self.max_epochs = train_cfg.max_epochs or self.timeline.epoch_of(self.max_iters - 1) + 1
+        self.val_by_epoch = train_cfg.max_epochs is not None or train_cfg.val_interval is None
+        self.val_interval = train_cfg.val_interval or 1
         self.log_every = settings.LoggerHook(**default_hooks.logger).interval
         self.saving = settings.CheckpointHook(**default_hooks.checkpoint)
-        self.save_every = self.saving.interval * (self.steps_per_epoch if self.saving.by_epoch else 1)
         self.checkpoints = CheckpointFolder(Path(self.work_dir) / "checkpoints", self.saving.max_keep_ckpts)
 
         if train_cfg.compile:
@@ -99,13 +98,16 @@ class Trainer:
             task.get_submodule("backbone").compile()
         self.model = self._wrap(task)
         self.accumulate = optim.accumulative_counts
-        self.optimizer = build_optimizer(optim.optimizer, task)
-        self.schedule = Schedule(cfg.get("param_scheduler"), self.optimizer, self.max_epochs, self.max_iters)
+        self.optimizer = build_optimizer(optim, task)
+        self.schedule = Schedule(
+            cfg.get("param_scheduler"), self.optimizer, self.timeline, self.max_epochs, self.max_iters
+        )
         self.step = TrainStep(self.model, self.optimizer, optim, world.device)
         self.averages = Averages(world)
         self.ema: AveragedModel | None = None
         self.hooks = HookList(hooks, self)
         self.epoch = self.iter = 0
+        self._images = 0  # seen by this process since the last record
         self.best = -math.inf
         self.metrics: dict[str, Any] = {}
         self._resumed_from: Mapping[str, Any] | None = None
@@ -128,7 +130,7 @@ class Trainer:
             self._restore_hooks(self._resumed_from)
         with StopRequest() as self.stop:
             self.reporter.start(self.iter, self.max_iters)
-            self._clock, self._clock_step = time.perf_counter(), self.iter
+            self._clock = time.perf_counter()
             try:
                 self.hooks("before_train")
                 while self.iter < self.max_iters:
@@ -141,7 +143,7 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         """Train from where the run is to the end of the epoch, validating and saving when due."""
-        start = self.iter - self.epoch * self.steps_per_epoch
+        start = self.iter - self.timeline.start_of(self.epoch)
         if start == 0:
             self.hooks("before_train_epoch")
         for batch_idx, micro_batches in enumerate(self._steps(start), start):
@@ -150,11 +152,12 @@ class Trainer:
             report = self.step(micro_batches)
             self.task.after_step(micro_batches[-1][0])
             self.averages.add(report)
+            self._images += sum(len(batch) for _, batch in micro_batches)
             outputs = dict(zip(self.step.names, report, strict=True))
             self.hooks("after_train_iter", batch_idx=batch_idx, data_batch=batch, outputs=outputs)
             self.iter += 1
             self.schedule.after_step(self.iter)
-            self._after_iter(ends_epoch=batch_idx + 1 == self.steps_per_epoch)
+            self._after_iter(ends_epoch=batch_idx + 1 == self.timeline.steps_in(self.epoch))
             if self.iter == self.max_iters:
                 break
 
@@ -168,12 +171,18 @@ class Trainer:
             self.hooks("after_train_epoch")
             self.epoch += 1
             self.schedule.after_epoch(self.epoch)
-        is_best = self._validate() if self.val_dataloader and (self.iter % self.val_every == 0 or last) else False
+        validating = last or self._is_due(self.val_interval, self.val_by_epoch, ends_epoch)
+        is_best = self._validate() if self.val_dataloader and validating else False
         stopping = self.stop.agreed() and not last
-        if self.iter % self.save_every == 0 or last or stopping or is_best:
+        saving = last or self._is_due(self.saving.interval, self.saving.by_epoch, ends_epoch)
+        if saving or stopping or is_best:
             self.save(is_best)
         if stopping:
             raise Stopped(f"stopped after step {self.iter} of {self.max_iters}")
+
+    def _is_due(self, interval: int, by_epoch: bool, ends_epoch: bool) -> bool:
+        """Tell whether something that comes every so many epochs or steps comes after this step."""
+        return ends_epoch and self.epoch % interval == 0 if by_epoch else self.iter % interval == 0
 
     def _steps(self, start: int) -> Iterator[list[tuple[StepContext, Batch]]]:
         """Yield each step's micro-batches, normalised on the device, with their place in the run."""
@@ -191,9 +200,8 @@ class Trainer:
     def _log(self) -> None:
         means = dict(zip(self.step.names, self.averages.pop(), strict=True))
         now = time.perf_counter()
-        seconds, steps = now - self._clock, self.iter - self._clock_step
-        self._clock, self._clock_step = now, self.iter
-        images = steps * self.train_dataloader.batch_size * self.accumulate * self.world.size
+        seconds, images = now - self._clock, self._images * self.world.size
+        self._clock, self._images = now, 0
         record = {
             "split": "train",
             **self._place(),
@@ -208,7 +216,7 @@ class Trainer:
 
     def _place(self) -> dict[str, int]:
         """Return the epoch, counted from 1, that the last finished step belongs to, and that step's number."""
-        return {"epoch": math.ceil(self.iter / self.steps_per_epoch), "step": self.iter}
+        return {"epoch": self.timeline.epoch_of(self.iter - 1) + 1, "step": self.iter}
 
     def _validate(self) -> bool:
         """Evaluate on the validation set and tell whether this is the best so far."""
@@ -248,17 +256,17 @@ class Trainer:
         """
         if not all(p.isfinite().all() for p in self.task.parameters()):
             raise NonFiniteError(f"the weights are not finite after step {self.iter}; they are not saved")
-        epoch, rest = divmod(self.iter, self.steps_per_epoch)
+        ends_epoch = self.iter == self.timeline.start_of(self.epoch)
         state = self.state_dict()
         self.hooks("before_save_checkpoint", checkpoint=state)
         if self.world.is_main:
-            self.checkpoints.save(f"iter_{self.iter}.pth" if rest else f"epoch_{epoch}.pth", state, is_best)
+            self.checkpoints.save(f"epoch_{self.epoch}.pth" if ends_epoch else f"iter_{self.iter}.pth", state, is_best)
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the rest of the run depends on, as tensors and builtins."""
         return {
             "step": self.iter,
-            "steps_per_epoch": self.steps_per_epoch,
+            "timeline": [list(phase) for phase in self.timeline.phases],
             "seed": self.seed,
             "best": self.best,
             "metrics": self.metrics,
@@ -279,9 +287,10 @@ class Trainer:
         Raises:
             UserError: it belongs to another network, optimizer, seed or batch size.
         """
-        if state["steps_per_epoch"] != self.steps_per_epoch:
+        here = [list(phase) for phase in self.timeline.phases]
+        if state["timeline"] != here:
             raise UserError(
-                f"the checkpoint's epochs have {state['steps_per_epoch']} steps, this run's {self.steps_per_epoch}: "
+                f"the checkpoint's epochs have {_spell(state['timeline'])} steps, this run's {_spell(here)}: "
                 "resume with its data set and its total batch (batch_size x processes x accumulation)"
             )
         if state["seed"] != self.seed:
@@ -296,8 +305,8 @@ class Trainer:
                 float(state["best"]),
                 dict(state["metrics"]),
             )
-            self.epoch = self.iter // self.steps_per_epoch
-            self.schedule.fast_forward(self.iter, self.steps_per_epoch)
+            self.epoch = self.timeline.epoch_of(self.iter)
+            self.schedule.fast_forward(self.iter)
             load_optimizer_state(self.optimizer, state["optimizer"])
             self.step.scaler.load_state_dict(state["scaler"])
             self.averages.load_state_dict(state["averages"])
@@ -312,3 +321,10 @@ class Trainer:
             self.ema.load_state_dict(state["ema"])
         self.hooks.load_state_dict(state["hooks"])
         self.hooks("after_load_checkpoint", checkpoint=state)
+
+
+def _spell(phases: Any) -> str:
+    """Return the steps of a timeline's epochs for a message."""
+    if len(phases) == 1:
+        return str(phases[0][1])
+    return ", ".join(f"{steps} from epoch {first + 1} on" for first, steps in phases)

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from openmix.data import Synthetic
+from openmix.data.timeline import Timeline
 from openmix.engine import settings
 from openmix.engine.build import build_hooks, check_classes
 from openmix.engine.check import Problem
@@ -20,7 +21,8 @@ from openmix.tasks.base import Task
 
 __all__ = ["check_build", "dry_config"]
 
-DRY_BATCH = 4
+DRY_BATCH, DRY_SIZE = 4, 64  # images of a dry run's batch, and their sides where the network takes such
+ONE_STEP_EPOCHS = Timeline(((0, 1),))
 
 
 def check_build(cfg: Mapping[str, Any]) -> list[Problem]:
@@ -46,16 +48,17 @@ def check_build(cfg: Mapping[str, Any]) -> list[Problem]:
     attempt("custom_hooks", build_hooks, cfg)
     task = attempt("model", _try_task, cfg["model"])
     for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
-        if cfg.get(key) is not None and task and sections["data_preprocessor"]:
-            images = attempt(key, _try_loader, cfg[key], key, task, Normalize(sections["data_preprocessor"]))
+        if cfg.get(key) is None or not task or not sections["data_preprocessor"]:
+            continue
+        for loader in _parts(cfg[key]):
+            images = attempt(key, _try_loader, loader, key, task, Normalize(sections["data_preprocessor"]))
             if images is not None:
                 attempt("model", _try_network, cfg["model"], task, images)
     if not problems:
-        optimizer = attempt("optim_wrapper.optimizer", build_optimizer, cfg["optim_wrapper"]["optimizer"], task)
+        optimizer = attempt("optim_wrapper.optimizer", build_optimizer, sections["optim_wrapper"], task)
     if not problems:
-        attempt(
-            "param_scheduler", Schedule, cfg.get("param_scheduler"), optimizer, sections["train_cfg"].max_epochs or 1, 1
-        )
+        epochs = sections["train_cfg"].max_epochs or 1
+        attempt("param_scheduler", Schedule, cfg.get("param_scheduler"), optimizer, ONE_STEP_EPOCHS, epochs, epochs)
     return list(dict.fromkeys(problems))
 
 
@@ -100,6 +103,11 @@ def _try_network(model: Mapping[str, Any], task: Task, images: Tensor) -> None:
             raise UserError(f"the network fails on images of shape {shape}: {type(error).__name__}: {error}") from error
 
 
+def _parts(loader: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return the configs of the loaders that one is composed of, or itself."""
+    return list(loader["loaders"]) if "loaders" in loader else [loader]
+
+
 def _stand_in(loader: Mapping[str, Any], length: int) -> dict[str, Any] | None:
     """Return a loader's config with random images in place of its data set's, of the same shape and classes.
 
@@ -121,24 +129,50 @@ def dry_config(cfg: Config, work_dir: str) -> tuple[Config, list[str]]:
     """Return a config for 2 training steps and a validation batch, and notes on what it cannot try.
 
     The network, the task and the optimizer stay; the data shrink to a few images: the first of the data set where it
-    is there, random ones of its shape where it is not.
+    is there, random ones of its shape where it is not. Large images shrink where the network takes small ones. Of a
+    loader in phases, each trains for one step.
     """
     dry = Config(cfg.to_dict())
-    notes = []
+    notes: list[str] = []
     accumulate = settings.OptimWrapper(**cfg["optim_wrapper"]).accumulative_counts
     for key in ("train_dataloader", "val_dataloader"):
         if cfg.get(key) is None:
             continue
-        length = DRY_BATCH * (2 * accumulate if key == "train_dataloader" else 1)
-        loader = {**dry[key], "batch_size": DRY_BATCH, **({"num_workers": 0} if "num_workers" in dry[key] else {})}
-        try:
-            dry[key] = {**loader, "dataset": build(loader["dataset"], DATASETS).take(length)}
-        except UserError as error:
-            stand_in = _stand_in(loader, length)
-            if stand_in is None:
-                raise
-            notes.append(f"{key}: used random images, as {error}")
-            dry[key] = stand_in
-    dry.train_cfg = {**dry.train_cfg, "max_epochs": None, "max_iters": 2, "val_interval": 2}
+        parts = _parts(dry[key])
+        steps = 1 if key == "val_dataloader" or len(parts) > 1 else 2
+        length = DRY_BATCH * steps * (accumulate if key == "train_dataloader" else 1)
+        small = [_dry_loader(part, key, length, cfg, notes) for part in parts]
+        dry[key] = small[0] if parts[0] is dry[key] else {**dry[key], "loaders": small, "begins": range(len(small))}
+    steps = max(2, len(_parts(dry["train_dataloader"])))
+    dry.train_cfg = {**dry.train_cfg, "max_epochs": None, "max_iters": steps, "val_interval": steps}
     dry.work_dir, dry.vis_backends, dry.load_from = work_dir, [], None
     return dry, notes
+
+
+def _dry_loader(loader: Mapping[str, Any], key: str, length: int, cfg: Config, notes: list[str]) -> dict[str, Any]:
+    """Return the config of a loader of ``length`` small images, in this process."""
+    loader = {**loader, "batch_size": DRY_BATCH, **({"num_workers": 0} if "num_workers" in loader else {})}
+    try:
+        dry = {**loader, "dataset": build(loader["dataset"], DATASETS).take(length)}
+    except UserError as error:
+        stand_in = _stand_in(loader, length)
+        if stand_in is None:
+            raise
+        notes.append(f"{key}: used random images, as {error}")
+        dry = stand_in
+    pipeline = [*dry.get("pipeline", []), {"type": "Resize", "size": [DRY_SIZE, DRY_SIZE]}]
+    return {**dry, "pipeline": pipeline} if _takes_smaller(cfg, loader) else dry
+
+
+def _takes_smaller(cfg: Config, loader: Mapping[str, Any]) -> bool:
+    """Tell whether the pipeline gives larger images than a dry run wants, and the network takes those that it wants."""
+    try:
+        normalize = Normalize(settings.Preprocessor(**cfg.get("data_preprocessor", {})))
+        task = _try_task(cfg["model"])
+        images = _try_loader(loader, "train_dataloader", task, normalize)
+        if images is None or min(images.shape[2:]) <= DRY_SIZE:
+            return False
+        task.to("meta").eval().predict(torch.empty(2, images.shape[1], DRY_SIZE, DRY_SIZE, device="meta"))
+    except Exception:  # whatever is wrong will show at the full size
+        return False
+    return True

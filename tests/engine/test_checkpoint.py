@@ -17,7 +17,7 @@ from openmix.errors import UserError
 
 def content(step: int, **others: Any) -> dict[str, Any]:
     """A checkpoint's content whose tensor tells its step."""
-    names = ("steps_per_epoch", "seed", "best", "metrics", "ema", "optimizer", "scaler", "averages", "hooks")
+    names = ("timeline", "seed", "best", "metrics", "ema", "optimizer", "scaler", "averages", "hooks")
     return {**dict.fromkeys(names), "step": step, "model": {"w": torch.full((300,), float(step))}, **others}
 
 
@@ -220,12 +220,12 @@ class TestForeign:
             load_checkpoint(tmp_path / "x.pth")
 
     def test_newer_format(self, tmp_path):
-        torch.save({"format": "openmix", "version": 2, **content(1)}, tmp_path / "x.pth")
-        with pytest.raises(UserError, match=r"another openmix \(format 2, this one reads 1\)"):
+        torch.save({"format": "openmix", "version": 3, **content(1)}, tmp_path / "x.pth")
+        with pytest.raises(UserError, match=r"another openmix \(format 3, this one reads 2\)"):
             load_checkpoint(tmp_path / "x.pth")
 
     def test_incomplete(self, tmp_path):
-        torch.save({"format": "openmix", "version": 1, "model": {}}, tmp_path / "x.pth")
+        torch.save({"format": "openmix", "version": 2, "model": {}}, tmp_path / "x.pth")
         with pytest.raises(UserError, match="incomplete: it lacks averages, best, ema"):
             load_checkpoint(tmp_path / "x.pth")
 
@@ -236,7 +236,7 @@ class TestForeign:
                 return os.system, (f"touch {tmp_path / 'executed'}",)
 
         path = tmp_path / "x.pth"
-        state = {"format": "openmix", "version": 1, **content(1), "hooks": Attack()}
+        state = {"format": "openmix", "version": 2, **content(1), "hooks": Attack()}
         if legacy:
             path.write_bytes(pickle.dumps(state))
         else:

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from openmix.data.timeline import Timeline
 from openmix.engine.optim import Schedule, build_optimizer, load_optimizer_state
+from openmix.engine.settings import OptimWrapper
 from openmix.errors import UserError
 from openmix.tasks import Task
 
@@ -22,9 +24,9 @@ class OneLayer(Task):
 
 def rates(cfg, lr=1.0, fast_forward=0) -> list[float]:
     """The learning rate of every step of a run, from step ``fast_forward`` on."""
-    optimizer = build_optimizer({"type": "SGD", "lr": lr}, OneLayer())
-    schedule = Schedule(cfg, optimizer, EPOCHS, STEPS)
-    schedule.fast_forward(fast_forward, PER_EPOCH)
+    optimizer = build_optimizer(OptimWrapper({"type": "SGD", "lr": lr}), OneLayer())
+    schedule = Schedule(cfg, optimizer, Timeline(((0, PER_EPOCH),)), EPOCHS, STEPS)
+    schedule.fast_forward(fast_forward)
     seen = []
     for step in range(fast_forward, STEPS):
         seen.append(optimizer.param_groups[0]["lr"])
@@ -98,7 +100,7 @@ class TestOptimizerState:
     def trained(self, cfg, steps=3):
         torch.manual_seed(0)
         task = OneLayer()
-        optimizer = build_optimizer(cfg, task)
+        optimizer = build_optimizer(OptimWrapper(cfg), task)
         for _ in range(steps):
             task.layer(torch.ones(1, 2)).sum().backward()
             optimizer.step()
@@ -135,4 +137,4 @@ class TestOptimizerState:
 
 @pytest.mark.parametrize("name", ["SGD", "AdamW", "Lamb", "Adan"])
 def test_optimizers_of_torch_and_timm_can_be_named(name):
-    assert type(build_optimizer({"type": name, "lr": 0.1}, OneLayer())).__name__ == name
+    assert type(build_optimizer(OptimWrapper({"type": name, "lr": 0.1}), OneLayer())).__name__ == name

@@ -40,7 +40,7 @@ def test_two_processes_equal_one_that_accumulates_two(lab, two, tmp_path):
     lab.train(path, tmp_path / "one", optim_wrapper__accumulative_counts=2)
     states = lab.state(work_dir), lab.state(tmp_path / "one")
     assert any(map(is_running_statistic, states[0]["model"]))
-    for key in ("step", "steps_per_epoch", "seed", "optimizer", "scaler", "hooks"):
+    for key in ("step", "timeline", "seed", "optimizer", "scaler", "hooks"):
         assert lab.differences(states[0][key], states[1][key]) == []
     for key in ("model", "ema"):
         two_, one = ({k: v for k, v in s[key].items() if "running_" not in k and "tracked" not in k} for s in states)

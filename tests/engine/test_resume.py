@@ -40,6 +40,24 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "param_scheduler": {"type": "OneCycleLR", "max_lr": 0.2, "by_epoch": False},
         "default_hooks": {"checkpoint": {"interval": 5, "by_epoch": False}},
     },
+    # epochs of 4 steps on 6-pixel images, then of 6 steps on 8-pixel ones: 4, 10, 16
+    "phases": {
+        "train_dataloader": {
+            "type": "PhasedLoader",
+            "begins": [0, 1],
+            "loaders": [
+                {**TORCH_LOADER, "batch_size": 13, "pipeline": [{"type": "RandomCrop", "size": 6}]},
+                TORCH_LOADER,
+            ],
+        },
+        "train_cfg": {"max_epochs": 3},
+        "optim_wrapper": {"paramwise_cfg": {"norm_decay_mult": 0.0}, "optimizer": {"weight_decay": 0.1}},
+        "param_scheduler": {
+            "type": "PiecewiseLinearLR",
+            "knots": [[0, 0.1], [1, 0.3], [1, 0.2], [3, 0.0]],
+            "convert_to_iter_based": True,
+        },
+    },
     "timm": {"optim_wrapper": {"optimizer": {"type": "Lamb", "lr": 0.01}}},  # counts its steps in the groups
 }
 
@@ -99,6 +117,16 @@ def test_the_other_signal_and_other_workers_make_no_difference(lab, straight, tm
     lab.assert_same_run(whole, tmp_path / "cut")
 
 
+@pytest.mark.parametrize("stop_after", [2, 4, 5, 10])
+def test_phases_are_resumed_within_and_between(lab, straight, tmp_path, stop_after):
+    path, whole = straight("phases")
+    assert lab.train(path, tmp_path / "cut", stop_after=stop_after) is None
+    names = {p.name for p in (tmp_path / "cut" / "checkpoints").glob("*_*.pth")}
+    assert {4: "epoch_1.pth", 10: "epoch_2.pth"}.get(stop_after, f"iter_{stop_after}.pth") in names
+    assert lab.train(path, tmp_path / "cut", resume=True) == lab.state(whole)["metrics"]
+    lab.assert_same_run(whole, tmp_path / "cut")
+
+
 @pytest.mark.parametrize("variant", ["cyclic momentum", "timm"])
 def test_resuming_twice_equals_not_stopping(lab, straight, tmp_path, variant):
     path, whole = straight(variant)
@@ -115,6 +143,13 @@ def test_variants_are_what_they_claim(lab, straight):
     assert {"exp_avg", "exp_avg_sq", "step"} == state["optimizer"]["state"][0].keys()
     rates = [r["lr"] for r in lab.records(whole) if r["split"] == "train"]
     assert len(set(rates)) == len(rates) == 4  # steps 4, 6, 8 and 12
+    _, phases = straight("phases")
+    assert lab.state(phases)["step"] == 16 and lab.state(phases)["timeline"] == [[0, 4], [1, 6]]
+    validations = [(r["epoch"], r["step"]) for r in lab.records(phases) if r["split"] == "val"]
+    assert validations == [(1, 4), (2, 10), (3, 16)]
+    # the rate of the step that comes next: half-way down from 0.2 where the second epoch ends
+    rates = {r["step"]: r["lr"] for r in lab.records(phases) if r["split"] == "train"}
+    assert rates[4] == pytest.approx(0.2 - 0.2 / 12) and rates[10] == pytest.approx(0.1 - 0.2 / 12)
     _, one_cycle = straight("cyclic momentum")
     assert lab.state(one_cycle)["optimizer"]["param_groups"][0]["momentum"] != 0.9
 

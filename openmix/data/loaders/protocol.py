@@ -8,6 +8,7 @@ import torch
 from openmix.data.batch import Batch
 from openmix.data.order import Shards, steps_per_epoch
 from openmix.data.sources.protocol import Source
+from openmix.data.timeline import Timeline
 from openmix.errors import UserError
 
 __all__ = ["EVALUATION", "BaseLoader", "Loader"]
@@ -39,13 +40,8 @@ class Loader(Protocol):
         ...
 
     @property
-    def batch_size(self) -> int:
-        """Images of one micro-batch."""
-        ...
-
-    @property
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps of one epoch; asking raises UserError where the set is too small for one."""
+    def timeline(self) -> Timeline:
+        """Optimizer steps of every epoch; asking raises UserError where the set is too small for one."""
         ...
 
     def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[tuple[int, Batch]]:
@@ -97,3 +93,12 @@ class BaseLoader:
             UserError: the set is too small for a single step.
         """
         return steps_per_epoch(self.num_samples, self.batch_size, self.shards)
+
+    @property
+    def timeline(self) -> Timeline:
+        """Optimizer steps of every epoch: as many in each.
+
+        Raises:
+            UserError: the set is too small for a single step.
+        """
+        return Timeline(((0, self.steps_per_epoch),))

@@ -1,0 +1,82 @@
+"""Which parameter decays: against a list by hand, and against timm's rule for the same network."""
+
+import pytest
+import timm
+from timm.optim import param_groups_weight_decay
+from torch import nn
+
+from openmix.engine.optim import build_optimizer
+from openmix.engine.settings import OptimWrapper, ParamwiseCfg
+from openmix.tasks import Task
+
+
+class Net(Task):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+        self.norm = nn.BatchNorm2d(4)
+        self.scale = nn.Parameter(nn.init.ones_(nn.Conv2d(1, 4, 1).bias.data))
+        self.frozen = nn.Linear(2, 2).requires_grad_(False)
+        self.head = nn.Linear(4, 2)
+
+
+def settings_of(cfg, task=None) -> dict[str, tuple[float, float]]:
+    task = task or Net()
+    optimizer = build_optimizer(OptimWrapper({"type": "SGD", "lr": 0.1, "weight_decay": 0.5}, cfg), task)
+    names = {id(p): name for name, p in task.named_parameters()}
+    return {names[id(p)]: (g["lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
+
+
+ALL = {"conv.weight", "conv.bias", "norm.weight", "norm.bias", "scale", "head.weight", "head.bias"}
+
+
+def test_alike_without_a_config():
+    assert settings_of(None) == dict.fromkeys(ALL, (0.1, 0.5))
+
+
+@pytest.mark.parametrize(
+    ("cfg", "undecayed"),
+    [
+        ({"norm_decay_mult": 0.0}, {"norm.weight", "norm.bias"}),
+        ({"bias_decay_mult": 0.0}, {"conv.bias", "head.bias"}),
+        ({"flat_decay_mult": 0.0}, {"scale"}),
+        (
+            {"norm_decay_mult": 0.0, "bias_decay_mult": 0.0, "flat_decay_mult": 0.0},
+            ALL - {"conv.weight", "head.weight"},
+        ),
+    ],
+)
+def test_no_decay(cfg, undecayed):
+    assert settings_of(cfg) == {name: (0.1, 0.0 if name in undecayed else 0.5) for name in ALL}
+
+
+def test_custom_keys_win_the_longest_first():
+    keys = {"head": {"lr_mult": 10.0}, "head.bias": {"decay_mult": 2.0}}
+    seen = settings_of({"norm_decay_mult": 0.0, "bias_decay_mult": 0.0, "custom_keys": keys})
+    assert (seen["head.weight"], seen["head.bias"]) == ((1.0, 0.5), (0.1, 1.0))
+    assert seen["conv.bias"] == seen["norm.weight"] == (0.1, 0.0)
+
+
+class Timm(Task):
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.net = timm.create_model(name)
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "vit_tiny_patch16_224", "convnext_atto"])
+def test_all_three_are_timms_rule(name):
+    """Nothing that is one-dimensional decays; timm also spares what a ViT names, such as its position embedding."""
+    task = Timm(name)
+    keys = {f"net.{key}": {"decay_mult": 0.0} for key in getattr(task.net, "no_weight_decay", set)()}
+    seen = settings_of(
+        {"norm_decay_mult": 0.0, "bias_decay_mult": 0.0, "flat_decay_mult": 0.0, "custom_keys": keys}, task
+    )
+    no_decay, decay = param_groups_weight_decay(task.net, 0.5, getattr(task.net, "no_weight_decay", set)())
+    names = {id(p): name for name, p in task.named_parameters()}
+    assert {names[id(p)] for p in no_decay["params"]} == {name for name, (_, wd) in seen.items() if wd == 0}
+    assert {names[id(p)] for p in decay["params"]} == {name for name, (_, wd) in seen.items() if wd == 0.5}
+
+
+def test_unknown_factor():
+    with pytest.raises(ValueError, match="takes lr_mult and decay_mult, not wd"):
+        ParamwiseCfg(custom_keys={"head": {"wd": 1.0}})
