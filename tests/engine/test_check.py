@@ -226,7 +226,7 @@ WRONG: list[tuple[str, Any, str]] = [
     (
         "model.backbone",
         {"type": "ResNet_CIFAR", "depth": 19, "in_channels": 1},
-        "depth must be one of 18, 34, 50, got 19",
+        "depth must be one of 18, 34, 50, 101, 152, 200, got 19",
     ),
     ("model.head.label_smoothing", 1.0, "label_smoothing must be in [0, 1), got 1.0"),
 ]

@@ -67,11 +67,12 @@ class Timm(Task):
 def test_all_three_are_timms_rule(name):
     """Nothing that is one-dimensional decays; timm also spares what a ViT names, such as its position embedding."""
     task = Timm(name)
-    keys = {f"net.{key}": {"decay_mult": 0.0} for key in getattr(task.net, "no_weight_decay", set)()}
+    spared = getattr(task.net, "no_weight_decay", set)()
+    keys = {f"net.{key}": {"decay_mult": 0.0} for key in spared}
     seen = settings_of(
         {"norm_decay_mult": 0.0, "bias_decay_mult": 0.0, "flat_decay_mult": 0.0, "custom_keys": keys}, task
     )
-    no_decay, decay = param_groups_weight_decay(task.net, 0.5, getattr(task.net, "no_weight_decay", set)())
+    no_decay, decay = param_groups_weight_decay(task.net, 0.5, no_weight_decay_list=spared)
     names = {id(p): name for name, p in task.named_parameters()}
     assert {names[id(p)] for p in no_decay["params"]} == {name for name, (_, wd) in seen.items() if wd == 0}
     assert {names[id(p)] for p in decay["params"]} == {name for name, (_, wd) in seen.items() if wd == 0.5}
