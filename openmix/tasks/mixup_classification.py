@@ -43,6 +43,9 @@ class MixUpClassification(Classification):
             each; the others are left alone. Default 1.
         mix_epochs: ``(start, stop)``, counted from 0: only epochs start <= epoch < stop mix (timm's mixup_off_epoch is
             stop); a stop of None is never. None is all epochs.
+        clean_pass: run each clean batch through the network in training mode before it is mixed. Nothing comes of it
+            but BatchNorm's running statistics, which then are of clean and of mixed images; the code of R-Mix does so
+            whatever method it trains, and its published CutMix+ rests on it. Costs a forward pass. Default False.
 
     Raises:
         ValueError: unknown mode or hyper-parameter, probabilities that do not fit, a method that cannot be served.
@@ -60,12 +63,14 @@ class MixUpClassification(Classification):
         mix_args: Mapping[str, Mapping[str, Any]] | None = None,
         mix_sample_prob: float | Sequence[float] = 1.0,
         mix_epochs: Sequence[int | None] | None = None,
+        clean_pass: bool = False,
     ) -> None:
         super().__init__(backbone, head, neck)
         if mix_repeat < 1:
             raise ValueError(f"mix_repeat must be at least 1, got {mix_repeat}")
         modes = [mix_mode] if isinstance(mix_mode, str) else list(mix_mode)
         self.mix_repeat = mix_repeat
+        self.clean_pass = clean_pass
         mixers = build_mixers(modes, alpha, mix_args or {})
         self.mixers = take_samples(mixers, mix_sample_prob)
         choice = Choice(self.mixers, check_probabilities(mix_prob, modes))
@@ -105,6 +110,9 @@ class MixUpClassification(Classification):
 
     def forward(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         """Return ``loss`` and ``top1_dominant``, the per cent predicted as the label of the largest share."""
+        if self.clean_pass:
+            with torch.no_grad():
+                self.backbone(batch.images)
         generator = context.generator("mix")
         results = [
             self._mixed_step(batch, self.policy.draw(generator, context.epoch), generator)

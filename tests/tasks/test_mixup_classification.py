@@ -367,3 +367,20 @@ def test_methods_are_told_what_black_and_white_are(make_task, make_batch, at):
         catalog._METHODS.pop("coloured")
     assert [t is None for t in told[-3:]] == [False, False, True]
     assert told[-3] is batch.pixel_range
+
+
+def test_a_clean_pass_shows_in_the_running_statistics_alone(make_task, make_batch, at):
+    """BatchNorm's averages move towards the clean batch first, then towards the mixed one, by a tenth each."""
+    plain, both, batch = make_task(mix_mode="cutmix"), make_task(mix_mode="cutmix", clean_pass=True), make_batch()
+    both.load_state_dict(plain.state_dict())
+    losses = [task(batch, at())["loss"] for task in (plain, both)]
+    assert torch.equal(*losses)
+    for loss in losses:
+        loss.backward()
+    assert all(torch.equal(p.grad, q.grad) for p, q in zip(plain.parameters(), both.parameters(), strict=True))
+
+    mixed = openmix.CutMix()(batch.images, batch.labels, generator=at().generator("mix")).images
+    conv = both.backbone.layer1[0]
+    clean_mean, mixed_mean = (conv(images).mean((0, 2, 3)) for images in (batch.images, mixed))
+    torch.testing.assert_close(plain.backbone.layer1[1].running_mean, 0.1 * mixed_mean)
+    torch.testing.assert_close(both.backbone.layer1[1].running_mean, 0.9 * 0.1 * clean_mean + 0.1 * mixed_mean)
