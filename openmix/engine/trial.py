@@ -21,7 +21,7 @@ from openmix.tasks.base import Task
 
 __all__ = ["check_build", "dry_config"]
 
-DRY_BATCH, DRY_SIZE = 4, 64  # images of a dry run's batch, and their sides where the network takes such
+DRY_BATCH, DRY_SIZE = 2, 32  # images of a dry run's batch, and their sides where the network takes such
 ONE_STEP_EPOCHS = Timeline(((0, 1),))
 
 

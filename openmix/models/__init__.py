@@ -1,11 +1,21 @@
 """Networks as plain modules: backbones, necks, heads, losses, and mixing inside them."""
 
-from openmix.models.backbones import ConvNet, ResNet_CIFAR
+from openmix.models.backbones import (
+    ConvNet,
+    PreActResNet,
+    ResNet,
+    ResNet_CIFAR,
+    ResNeXt,
+    ResNeXt29_4_24,
+    ResNeXt_CIFAR,
+    WideResNet,
+)
 from openmix.models.heads import ClsHead, ClsMixupHead
 from openmix.models.losses import DecoupledCrossEntropy, MixBinaryCrossEntropy, MixCrossEntropy
 from openmix.models.necks import GlobalAveragePooling
 
 __all__ = [
     "ClsHead", "ClsMixupHead", "ConvNet", "DecoupledCrossEntropy", "GlobalAveragePooling", "MixBinaryCrossEntropy",
-    "MixCrossEntropy", "ResNet_CIFAR",
+    "MixCrossEntropy", "PreActResNet", "ResNeXt", "ResNeXt29_4_24", "ResNeXt_CIFAR", "ResNet", "ResNet_CIFAR",
+    "WideResNet",
 ]  # fmt: skip

@@ -1,0 +1,20 @@
+# "ResNet strikes back", recipe A3: 160 pixels in training and 224 in testing, 512 images on each of 4 GPUs.
+data_preprocessor = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
+train_dataloader = dict(
+    type="TorchLoader",
+    batch_size=512,
+    num_workers=8,
+    dataset=dict(type="ImageNet", data_root="data/imagenet", split="train"),
+    pipeline=[
+        dict(type="RandomResizedCrop", size=160, interpolation="bicubic"),
+        dict(type="RandomHorizontalFlip"),
+        dict(type="TimmAutoAugment", policy="rand-m6-mstd0.5-inc1"),
+    ],
+)
+val_dataloader = dict(
+    type="TorchLoader",
+    batch_size=512,
+    num_workers=8,
+    dataset=dict(type="ImageNet", data_root="data/imagenet", split="val"),
+    pipeline=[dict(type="Resize", size=236, interpolation="bicubic"), dict(type="CenterCrop", size=224)],
+)

@@ -1,0 +1,8 @@
+"""ResNeXt-50 (32x4d) on CIFAR-10 with SmoothMix, the correct method.
+
+OpenMixup's published row came from inverted labels: rx50_smoothmix_CE_none_openmixup.py
+is that. openmix has not run either yet, so it claims no figure.
+"""
+
+_base_ = "./rx50_mixups_CE_none.py"
+model = dict(mix_mode="smoothmix")

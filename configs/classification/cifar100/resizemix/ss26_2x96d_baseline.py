@@ -1,0 +1,13 @@
+"""Shake-Shake 26 2x96d on CIFAR-100 with no mixing, 1800 epochs: a row of ResizeMix's CIFAR-100 table.
+
+Published top-1: 82.95 (ResizeMix's README; no seeds, no spread, best or last epoch not said). openmix has not run it
+yet, so it claims no figure.
+"""
+
+_base_ = [
+    "../../../_base_/datasets/cifar100_resizemix.py",
+    "../../../_base_/models/ss26_2x96d_mixups.py",
+    "../../../_base_/schedules/resizemix_ss.py",
+    "../../../_base_/runtime.py",
+]
+model = dict(head=dict(num_classes=100), mix_mode="vanilla")

@@ -1,0 +1,22 @@
+"""WRN-28-10 on CIFAR-100 with CutMix+: CutMix in every second batch on average, under R-Mix's one-cycle recipe, 300
+epochs.
+
+Published top-1: 83.53 (R-Mix's README, last checkpoint); 83.97 in public listings of its paper. That CutMix+ is this
+is inferred from R-Mix's code, which runs each clean batch through the network in training mode as well (clean_pass).
+No seeds, no spread. openmix has not run it yet, so it claims no figure.
+"""
+
+_base_ = [
+    "../../../_base_/datasets/cifar100_rmix.py",
+    "../../../_base_/models/wrn28_10_mixups.py",
+    "../../../_base_/schedules/rmix_onecycle.py",
+    "../../../_base_/runtime.py",
+]
+model = dict(
+    backbone=dict(variant="rmix"),
+    head=dict(num_classes=100),
+    mix_mode=["cutmix", "vanilla"],
+    alpha=1.0,
+    mix_prob=[0.5, 0.5],
+    clean_pass=True,
+)

@@ -1,0 +1,8 @@
+"""ResNet-101 on ImageNet with ResizeMix, 300 epochs: a row of ResizeMix's ImageNet table.
+
+Published top-1: 80.54 (ResizeMix's README; no seeds, no spread, best or last epoch not said). 512 images a step: run
+it on 8 processes, or set optim_wrapper.accumulative_counts. openmix has not run it yet, so it claims no figure.
+"""
+
+_base_ = "./r101_baseline.py"
+model = dict(mix_mode="resizemix")
