@@ -1,0 +1,62 @@
+"""Print published figures, with where they come from and what is known to be wrong with them."""
+
+import argparse
+import csv
+import sys
+
+from openmix.errors import UserError
+
+__all__ = ["add_arguments", "main"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("dataset", nargs="?", metavar="DATASET", help="for example cifar10; default: say what there is")
+    parser.add_argument("network", nargs="?", metavar="NETWORK", help="for example r18; default: all")
+    parser.add_argument("--published", action="store_true", help="figures that other people published")
+    parser.add_argument("--method", action="append", metavar="M", help="only this one; may be given several times")
+    parser.add_argument("--csv", action="store_true", help="print all columns as CSV")
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Print the tables, or what there is."""
+    from rich.console import Console
+
+    from openmix.results.published import COLUMNS, Published, lookup
+    from openmix.results.published.names import METHODS
+    from openmix.results.published.tables import overview, published_tables
+
+    if not arguments.published:
+        raise UserError("openmix table prints published figures so far: openmix table --published [DATASET [NETWORK]]")
+    figures: list[Published] = []
+    for method in dict.fromkeys(arguments.method or [None]):
+        figures += lookup(arguments.dataset, arguments.network, method)
+    if not figures:
+        raise UserError(_nothing(arguments))
+    if arguments.csv:
+        csv.writer(sys.stdout, lineterminator="\n").writerows([COLUMNS, *(f.cells for f in figures)])
+        return 0
+    console = Console(highlight=False)
+    if arguments.dataset or arguments.method:
+        for table in published_tables(figures):
+            console.print(table)
+    else:
+        console.print(overview(figures))
+        console.print(f"methods: {', '.join(METHODS)}")
+        console.print("openmix table --published DATASET [NETWORK] [--method M] prints them", markup=False)
+    return 0
+
+
+def _nothing(arguments: argparse.Namespace) -> str:
+    """Say that no figure matches, and what there is instead."""
+    from openmix.results.published import lookup
+    from openmix.results.published.names import METHODS, NETWORKS
+
+    where = " ".join(filter(None, (arguments.dataset, arguments.network)))
+    methods = {f.method for f in lookup(arguments.dataset, arguments.network)}
+    if not methods:
+        networks = {f.network for f in lookup(arguments.dataset)}
+        there = ", ".join(name for name in NETWORKS if name in networks)
+        return f"no published figures of {arguments.network} on {arguments.dataset}; there are: {there}"
+    there = ", ".join(name for name in METHODS if name in methods)
+    return f"no published figures of {', '.join(arguments.method)} on {where}; there are: {there}"
