@@ -63,8 +63,8 @@ Every stage is a module of its own whose name is in `stage_names`, so that Manif
 `layer1`, `layer2`, ... in all networks that are written here, timm's own names below `net.` in timm's. Parameters and
 multiply-adds (one image; convolutions and matrices) include the classifier.
 
-`variant='faa'` is the wide ResNet of fast-autoaugment, which ResizeMix uses; `rmix` and `openmixup` are theirs, `paper` the
-authors' own. The docstring of each network says what it does otherwise than its paper.
+`variant='faa'` is the wide ResNet of fast-autoaugment, which ResizeMix uses; `rmix` and `openmixup` are theirs, `paper`
+the authors' own. The docstring of each network says what it does otherwise than its paper.
 
 | backbone | classes | image | parameters | multiply-adds | channels of its maps | used by |
 |---|---|---|---|---|---|---|
