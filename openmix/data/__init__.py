@@ -7,7 +7,18 @@ spared.
 from openmix.data.batch import Batch
 from openmix.data.loaders import LOADERS, Loader, ResidentLoader, TorchLoader
 from openmix.data.order import Shards
-from openmix.data.sources import CIFAR10, CIFAR100, SOURCES, ArraySource, Digits, Source, Synthetic
+from openmix.data.sources import (
+    CIFAR10,
+    CIFAR100,
+    SOURCES,
+    ArraySource,
+    Digits,
+    ImageFolder,
+    ImageNet,
+    Source,
+    Synthetic,
+    TinyImageNet,
+)
 
 __all__ = [
     "CIFAR10",
@@ -17,10 +28,13 @@ __all__ = [
     "ArraySource",
     "Batch",
     "Digits",
+    "ImageFolder",
+    "ImageNet",
     "Loader",
     "ResidentLoader",
     "Shards",
     "Source",
     "Synthetic",
+    "TinyImageNet",
     "TorchLoader",
 ]

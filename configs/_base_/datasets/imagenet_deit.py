@@ -1,4 +1,5 @@
-# DeiT's augmentation, 128 images on each of 8 GPUs. Erased pixels get the mean colour, where timm draws normal noise.
+# DeiT's augmentation, 128 images on each of 8 GPUs (interpolation=3 is bicubic). Erased pixels get the mean colour,
+# where timm draws normal noise.
 data_preprocessor = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
 train_dataloader = dict(
     type="TorchLoader",
@@ -6,7 +7,7 @@ train_dataloader = dict(
     num_workers=8,
     dataset=dict(type="ImageNet", data_root="data/imagenet", split="train"),
     pipeline=[
-        dict(type="RandomResizedCrop", size=224, interpolation="bicubic"),
+        dict(type="RandomResizedCrop", size=224, interpolation=3),
         dict(type="RandomHorizontalFlip"),
         dict(type="TimmAutoAugment", policy="rand-m9-mstd0.5-inc1"),
         dict(type="RandomErasing", p=0.25, value=[124, 116, 104]),
@@ -17,5 +18,5 @@ val_dataloader = dict(
     batch_size=128,
     num_workers=8,
     dataset=dict(type="ImageNet", data_root="data/imagenet", split="val"),
-    pipeline=[dict(type="Resize", size=256, interpolation="bicubic"), dict(type="CenterCrop", size=224)],
+    pipeline=[dict(type="Resize", size=256, interpolation=3), dict(type="CenterCrop", size=224)],
 )

@@ -1,16 +1,16 @@
-# ImageNet in PyTorch's manner as OpenMixup trains it, 64 images on each of 4 GPUs.
+# ImageNet in PyTorch's manner as OpenMixup trains it, 64 images on each of 4 GPUs (interpolation=3 is bicubic).
 data_preprocessor = dict(mean=[0.485, 0.456, 0.406], std=[0.229, 0.224, 0.225])
 train_dataloader = dict(
     type="TorchLoader",
     batch_size=64,
     num_workers=8,
     dataset=dict(type="ImageNet", data_root="data/imagenet", split="train"),
-    pipeline=[dict(type="RandomResizedCrop", size=224, interpolation="bicubic"), dict(type="RandomHorizontalFlip")],
+    pipeline=[dict(type="RandomResizedCrop", size=224, interpolation=3), dict(type="RandomHorizontalFlip")],
 )
 val_dataloader = dict(
     type="TorchLoader",
     batch_size=64,
     num_workers=8,
     dataset=dict(type="ImageNet", data_root="data/imagenet", split="val"),
-    pipeline=[dict(type="Resize", size=256, interpolation="bicubic"), dict(type="CenterCrop", size=224)],
+    pipeline=[dict(type="Resize", size=256, interpolation=3), dict(type="CenterCrop", size=224)],
 )

@@ -3,9 +3,15 @@
 from torchvision.transforms import v2
 
 from openmix.data.transforms.auto_augment import AutoAugment
+from openmix.data.transforms.colour_rand_augment import ColourRandAugment
 from openmix.data.transforms.cutout import Cutout
+from openmix.data.transforms.random_erasing import RandomErasing
+from openmix.data.transforms.timm_auto_augment import TimmAutoAugment
 
-__all__ = ["TORCHVISION_TRANSFORMS", "TRANSFORMS", "AutoAugment", "Cutout"]
+__all__ = [
+    "TORCHVISION_TRANSFORMS", "TRANSFORMS", "AutoAugment", "ColourRandAugment", "Cutout", "RandomErasing",
+    "TimmAutoAugment",
+]  # fmt: skip
 
 # These take a batch with labels, boxes or key points, several frames, or a matrix: not one image with one label.
 _NOT_FOR_ONE_IMAGE = {
@@ -29,4 +35,11 @@ TORCHVISION_TRANSFORMS: dict[str, type] = {
     if isinstance(value, type) and issubclass(value, v2.Transform) and name not in _NOT_FOR_ONE_IMAGE
 }
 
-TRANSFORMS: dict[str, type] = {**TORCHVISION_TRANSFORMS, "AutoAugment": AutoAugment, "Cutout": Cutout}
+TRANSFORMS: dict[str, type] = {
+    **TORCHVISION_TRANSFORMS,
+    "AutoAugment": AutoAugment,
+    "ColourRandAugment": ColourRandAugment,
+    "Cutout": Cutout,
+    "RandomErasing": RandomErasing,
+    "TimmAutoAugment": TimmAutoAugment,
+}
