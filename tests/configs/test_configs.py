@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 import openmix
 from openmix.commands import run_command
@@ -24,7 +25,7 @@ def test_all_are_right_and_state_their_claim(capsys):
 
 def parts_of(path: str) -> str:
     """What a dry run tries of a config: its task, network, methods and loaders."""
-    cfg = load_config(path)
+    cfg = Config.fromfile(path, lazy_import=False)  # unchecked: a wrong one is the first test's to report
     model, loader = cfg.model, cfg.train_dataloader
     kinds = [part["type"] for part in loader.get("loaders", [loader])]
     return str((model.type, model.backbone, model.get("mix_mode"), loader.type, kinds))

@@ -1,0 +1,72 @@
+"""What a dry run tries: all of a config but the amount and the size of its data."""
+
+import pytest
+import torch
+from torch import nn
+
+from openmix.engine import trial
+from openmix.engine.distributed import World
+from openmix.engine.run import dry_run
+from openmix.errors import UserError
+from openmix.registry import MODELS
+
+SIZE = trial.DRY_SIZE
+
+
+def loader(side: int, **changes):
+    data = {"type": "Synthetic", "num_classes": 10, "image_shape": [1, side, side], "length": 52}
+    return {"type": "TorchLoader", "batch_size": 8, "dataset": data, **changes}
+
+
+def sides(dry, key="train_dataloader"):
+    return [part["pipeline"][-1].get("size") for part in trial._parts(dry[key]) if part.get("pipeline")]
+
+
+def test_large_images_shrink_where_the_network_takes_small_ones(lab, tmp_path):
+    small = lab.load(lab.write(tmp_path, train_dataloader=loader(SIZE)), tmp_path / "w")
+    large = lab.load(lab.write(tmp_path, train_dataloader=loader(SIZE + 1)), tmp_path / "w")
+    assert sides(trial.dry_config(small, "w")[0]) == []
+    assert sides(trial.dry_config(large, "w")[0]) == [[SIZE, SIZE]]
+    assert large.train_dataloader.get("pipeline") is None, "the config itself stays"
+
+
+def test_a_network_for_one_size_keeps_it(lab, tmp_path):
+    @MODELS.register_module(name="OneSize")
+    class OneSize(nn.Module):
+        out_channels = (1,)
+
+        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            if images.shape[-1] != SIZE + 8:
+                raise ValueError("one size only")
+            return (images,)
+
+    try:
+        changes = {key: loader(SIZE + 8) for key in ("train_dataloader", "val_dataloader")}
+        model = {"backbone": {"type": "OneSize"}, "mix_mode": "mixup"}
+        cfg = lab.load(lab.write(tmp_path, model=model, **changes), tmp_path / "w")
+        assert sides(trial.dry_config(cfg, "w")[0]) == []
+        assert dry_run(cfg, str(tmp_path / "dry"), World()) == []
+    finally:
+        MODELS.module_dict.pop("OneSize")
+
+
+def test_each_phase_gets_a_step(lab, tmp_path):
+    phases = {"type": "PhasedLoader", "begins": [0, 5, 7], "loaders": [loader(8), loader(12), loader(16)]}
+    cfg = lab.load(lab.write(tmp_path, train_dataloader=phases, train_cfg={"max_epochs": 9}), tmp_path / "w")
+    dry, notes = trial.dry_config(cfg, str(tmp_path / "dry"))
+    assert notes == [] and dry.train_cfg.max_iters == 3
+    assert list(dry.train_dataloader["begins"]) == [0, 1, 2]
+    assert [len(part["dataset"]) for part in dry.train_dataloader["loaders"]] == [trial.DRY_BATCH] * 3
+    assert dry_run(cfg, str(tmp_path / "dry"), World()) == []
+    steps = [(r["epoch"], r["step"]) for r in lab.records(tmp_path / "dry") if r["split"] == "train"]
+    assert steps == [(1, 1), (2, 2), (3, 3)]
+
+
+def test_every_phase_is_checked(lab, tmp_path):
+    """The second phase's pipeline fails, and so do its classes; the check says so without training."""
+    broken = {**loader(8), "pipeline": [{"type": "RandomCrop", "size": 99}]}
+    other = {**loader(8), "dataset": {"type": "Synthetic", "num_classes": 7, "image_shape": [1, 8, 8], "length": 52}}
+    for phase, message in ((broken, "the pipeline fails on an image"), (other, "data set has 7")):
+        phases = {"type": "PhasedLoader", "begins": [0, 1], "loaders": [loader(8), phase]}
+        with pytest.raises(UserError, match=message):
+            lab.load(lab.write(tmp_path, train_dataloader=phases), tmp_path / "w")
