@@ -3,11 +3,14 @@
 from openmix.models.backbones import (
     ConvNet,
     PreActResNet,
+    PyramidNet,
     ResNet,
     ResNet_CIFAR,
     ResNeXt,
     ResNeXt29_4_24,
     ResNeXt_CIFAR,
+    ShakeShake,
+    ShakeShakeNeXt,
     WideResNet,
 )
 from openmix.models.heads import ClsHead, ClsMixupHead
@@ -16,6 +19,6 @@ from openmix.models.necks import GlobalAveragePooling
 
 __all__ = [
     "ClsHead", "ClsMixupHead", "ConvNet", "DecoupledCrossEntropy", "GlobalAveragePooling", "MixBinaryCrossEntropy",
-    "MixCrossEntropy", "PreActResNet", "ResNeXt", "ResNeXt29_4_24", "ResNeXt_CIFAR", "ResNet", "ResNet_CIFAR",
-    "WideResNet",
+    "MixCrossEntropy", "PreActResNet", "PyramidNet", "ResNeXt", "ResNeXt29_4_24", "ResNeXt_CIFAR", "ResNet",
+    "ResNet_CIFAR", "ShakeShake", "ShakeShakeNeXt", "WideResNet",
 ]  # fmt: skip

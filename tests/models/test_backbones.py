@@ -13,7 +13,10 @@ SMALL = {
     "ConvNet": {"widths": (4, 8, 8)},
     "ResNeXt": {"depth": 50, "groups": 2},
     "ResNeXt_CIFAR": {"depth": 50, "groups": 2},
+    "PyramidNet": {"depth": 14, "alpha": 12, "shakedrop": 0.5},
     "ResNet": {"depth": 18},
+    "ShakeShake": {"depth": 8, "width": 8},
+    "ShakeShakeNeXt": {"depth": 11, "width": 2, "cardinality": 2},
     "WideResNet": {"depth": 10, "widen_factor": 1},
 }
 

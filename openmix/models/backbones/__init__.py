@@ -6,10 +6,13 @@ Each maps images (B, C, H, W) to a tuple of stage feature maps, the last one las
 
 from openmix.models.backbones.convnet import ConvNet
 from openmix.models.backbones.preact_resnet import PreActResNet
+from openmix.models.backbones.pyramidnet import PyramidNet
 from openmix.models.backbones.resnet import ResNet, ResNet_CIFAR, ResNeXt, ResNeXt_CIFAR
 from openmix.models.backbones.resnext29 import ResNeXt29_4_24
+from openmix.models.backbones.shake_shake import ShakeShake, ShakeShakeNeXt
 from openmix.models.backbones.wide_resnet import WideResNet
 
 __all__ = [
-    "ConvNet", "PreActResNet", "ResNeXt", "ResNeXt29_4_24", "ResNeXt_CIFAR", "ResNet", "ResNet_CIFAR", "WideResNet",
+    "ConvNet", "PreActResNet", "PyramidNet", "ResNeXt", "ResNeXt29_4_24", "ResNeXt_CIFAR", "ResNet", "ResNet_CIFAR",
+    "ShakeShake", "ShakeShakeNeXt", "WideResNet",
 ]  # fmt: skip
