@@ -1,14 +1,15 @@
 """Each recipe's fields against a table copied from the teardowns of the seeds' code, and rows against each other."""
 
+import functools
 import itertools
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mmengine.config import Config
 
 from openmix.commands.check import find_configs
-from openmix.engine.config import load_config
 
 CLASSIFICATION = Path(__file__).parents[2] / "configs/classification"
 
@@ -44,10 +45,9 @@ def files(pattern: str) -> list[Path]:
     return found
 
 
+@functools.cache
 def load(path: Path | str) -> dict[str, Any]:
-    cfg = load_config(str(CLASSIFICATION / path)).to_dict()
-    cfg.pop("work_dir")
-    return cfg
+    return Config.fromfile(str(CLASSIFICATION / path), lazy_import=False).to_dict()  # test_configs.py checks them
 
 
 @pytest.mark.parametrize("pattern", RECIPES)
