@@ -162,7 +162,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("cfg", "said"),
         [
-            ({"type": "ResNet_CIFAR", "depth": 19}, "ResNet_CIFAR: depth must be one of 18, 34, 50, 101, 152, 200, got 19"),
+            ({"type": "ResNet_CIFAR", "depth": 19}, "ResNet_CIFAR: depth must be one of 18, 34, 50, .* got 19"),
             ({"type": "ConvNet", "width": 3}, "ConvNet: .*unexpected keyword argument 'width'"),
             ({"type": "ClsHead", "num_classes": 3}, "ClsHead: .*in_channels"),
         ],

@@ -17,8 +17,12 @@ import torch
 from torch import nn
 
 from openmix.errors import UserError
+from openmix.models.weights import Fitted, fit_weights, read_weights
 
-__all__ = ["FORMAT", "CheckpointFolder", "final_weights", "load_checkpoint", "load_weights", "write_atomically"]
+__all__ = [
+    "FORMAT", "CheckpointFolder", "final_weights", "fitted_weights", "load_checkpoint", "load_weights",
+    "write_atomically",
+]  # fmt: skip
 
 FORMAT = "openmix"
 VERSION = 2
@@ -44,11 +48,16 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         os.close(folder)
 
 
+class ForeignFileError(UserError):
+    """Another program's file: it cannot be resumed; its weights may be of use."""
+
+
 def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """Load a checkpoint of openmix onto the CPU.
 
     Raises:
-        UserError: the file is missing, damaged, or not a checkpoint of openmix.
+        ForeignFileError: the file is not a checkpoint of openmix.
+        UserError: the file is missing or damaged.
     """
     path = Path(path)
     if not path.is_file():
@@ -64,7 +73,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
             f"checkpoint {path} is damaged, or not a file of tensors and plain values alone ({type(error).__name__})"
         ) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise UserError(f"{path} was not written by openmix: it cannot be resumed or tested")
+        raise ForeignFileError(f"{path} was not written by openmix's training: it cannot be resumed")
     if state.get("version") != VERSION:
         raise UserError(
             f"{path} was written by another openmix (format {state.get('version')}, this one reads {VERSION})"
@@ -80,6 +89,22 @@ def final_weights(state: Mapping[str, Any]) -> Mapping[str, Any]:
         return state["model"]
     prefix = "module."
     return {key[len(prefix) :]: value for key, value in state["ema"].items() if key.startswith(prefix)}
+
+
+def fitted_weights(path: str | Path, module: nn.Module) -> Fitted:
+    """Return a file's weights by a task's names: those that an openmix run validated, or any program's, by their names.
+
+    Raises:
+        UserError: the file is missing or damaged, or its weights are another network's.
+    """
+    path = Path(path)
+    try:
+        if path.suffix == ".safetensors":
+            raise ForeignFileError(str(path))
+        weights = final_weights(load_checkpoint(path))
+    except ForeignFileError:
+        weights = read_weights(path)
+    return fit_weights(weights, module)
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from openmix.engine.build import build_hooks, check_classes, initialise, open_loader, seed_of
-from openmix.engine.checkpoint import CheckpointFolder, final_weights, load_checkpoint, load_weights
+from openmix.engine.checkpoint import CheckpointFolder, fitted_weights, load_checkpoint
 from openmix.engine.config import NOT_HASHED, config_hash, config_text
 from openmix.engine.distributed import World
 from openmix.engine.evaluate import evaluate
@@ -55,7 +55,10 @@ def train(
         task = initialise(cfg, world.device)
         check_classes(task, train_loader, "train_dataloader")
         if cfg.get("load_from") and state is None:
-            load_weights(task, final_weights(load_checkpoint(cfg.load_from)))
+            fitted = fitted_weights(cfg.load_from, task)
+            task.load_state_dict(fitted.weights)
+            if fitted.own:
+                warnings.append(f"{cfg.load_from} has no classifier of this config's classes: the head begins anew")
         settings = {**cfg, "config_text": config_text(cfg)}
         trainer = Trainer(settings, task, train_loader, val_loader, build_hooks(cfg), reporter, world)
         if state is not None:
@@ -99,21 +102,23 @@ def test(cfg: Config, checkpoint: str, world: World, split: str = "val") -> dict
 
     Args:
         cfg: from :func:`openmix.engine.config.load_config`.
-        checkpoint: a file that training wrote.
+        checkpoint: a file that training wrote, or another program's weights of this network.
         world: the processes that share the work.
         split: 'val' evaluates ``val_dataloader``, 'test' evaluates ``test_dataloader``.
 
     Raises:
         UserError: the checkpoint is missing, damaged, or another network's; the config has no such loader.
     """
-    state = load_checkpoint(checkpoint)
     key = f"{split}_dataloader"
     with open_loader(cfg, key, world) as loader:
         if loader is None:
             raise UserError(f"the config has no {key} to evaluate")
         task = initialise(cfg, world.device)
         check_classes(task, loader, key)
-        load_weights(task, final_weights(state))
+        fitted = fitted_weights(checkpoint, task)
+        if fitted.own:
+            raise UserError(f"{checkpoint} has no classifier of the config's {task.num_classes} classes to evaluate")
+        task.load_state_dict(fitted.weights)
         normalize = Normalize(Preprocessor(**cfg.get("data_preprocessor", {})), world.device)
         return evaluate(task, loader, normalize, world)
 

@@ -286,6 +286,8 @@ class TestMistakes:
         elif kind == "other network":
             state = torch.load(last, weights_only=True)
             torch.save({**state, "model": {"backbone.w": torch.zeros(2)}}, wrong)
+        if (command, kind) == ("test", "foreign"):  # whose weights may be of use
+            message = "the checkpoint holds another network than the config's"
         for target in (tmp_path / "new", work_dir):
             if command == "train":
                 said = run("train", path, "--work-dir", target, "--resume", wrong)

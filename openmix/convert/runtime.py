@@ -1,0 +1,167 @@
+"""How OpenMixup's hooks, logs and checkpoints become openmix's, and what of its runtime nothing here needs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from openmix.convert.data import Evaluation
+from openmix.convert.report import Section
+
+__all__ = ["convert_evaluation", "convert_rest", "convert_runtime"]
+
+TOP_1 = "top-1 and top-5 are always computed"
+
+MEANINGLESS = {
+    "prefetch": "images are uint8 until they are on the device, always",
+    "sampler": "loaders divide the data among processes by themselves",
+    "train_cfg": "empty in OpenMixup",
+    "test_cfg": "empty in OpenMixup",
+    "dist_params": "gloo on CPUs and nccl on GPUs",
+    "cudnn_benchmark": "cudnn is left to torch",
+    "log_level": "the log says what happens",
+    "resume_from": "train.py --resume continues a run of openmix",
+    "auto_resume": "train.py --resume continues a run of openmix",
+    "workflow": "training and validation take turns",
+    "persistent_workers": "workers live as long as the run",
+    "find_unused_parameters": "the networks use all their parameters",
+    "opencv_num_threads": "OpenCV is not used",
+    "mp_start_method": "loaders fork by themselves",
+    "gpu_ids": "tools/dist_train.sh CONFIG NPROC starts the processes",
+    "work_dir": "work_dirs/CONFIG_STEM is the default",
+}
+
+
+def convert_evaluation(top: Section) -> Evaluation:
+    """Return what ``evaluation``, or a ``ValidateHook`` in ``custom_hooks``, says."""
+    hooks: list[Mapping[str, Any]] = list(top.get("custom_hooks") or [])
+    found = Evaluation()
+    for i, hook in enumerate(hooks):
+        if hook.get("type") == "ValidateHook":
+            section = Section(hook, f"custom_hooks.{i}", top.report)
+            section.meaningless("type", "validation is a part of the loop")
+            section.meaningless("dataset", "val_dataloader says it")
+            found = _evaluation(section)
+    if hooks:
+        top.values["custom_hooks"] = [None if hook.get("type") == "ValidateHook" else hook for hook in hooks]
+    if top.get("evaluation"):
+        found = _evaluation(top.section("evaluation"))
+    top.meaningless("evaluation", "there is none")
+    return found
+
+
+def _evaluation(old: Section) -> Evaluation:
+    batch_size = old.renamed("imgs_per_gpu", "val_dataloader.batch_size")
+    num_workers = old.renamed("workers_per_gpu", "val_dataloader.num_workers")
+    interval = old.renamed("interval", "train_cfg.val_interval", default=1)
+    old.meaningless("initial", "the first validation is after training")
+    old.meaningless("eval_param", TOP_1)
+    old.meaningless("save_best", "best.pth holds the best top-1")
+    old.meaningless("prefetch", "images are uint8 until they are on the device, always")
+    old.close()
+    return Evaluation(batch_size, num_workers, interval)
+
+
+def convert_runtime(top: Section, task: str) -> dict[str, Any]:
+    """Return ``default_hooks``, ``custom_hooks``, ``vis_backends``, ``randomness`` and ``load_from``, as needed.
+
+    Args:
+        top: the whole old config.
+        task: the new task's type.
+    """
+    new: dict[str, Any] = {"default_hooks": {}}
+    checkpoint = _checkpoints(top.section("checkpoint_config"))
+    if checkpoint:
+        new["default_hooks"]["checkpoint"] = checkpoint
+    log = top.section("log_config")
+    interval = log.renamed("interval", "default_hooks.logger.interval", default=50)
+    if interval != 50:
+        new["default_hooks"]["logger"] = {"interval": interval}
+    backends = _backends(log)
+    log.close()
+    hooks = [
+        made
+        for i, hook in enumerate(top.values.pop("custom_hooks", None) or [])
+        if hook is not None and (made := _hook(Section(hook, f"custom_hooks.{i}", top.report), task))
+    ]
+    new |= {"custom_hooks": hooks, "vis_backends": backends}
+    if top.get("seed") is not None:
+        new["randomness"] = {"seed": top.renamed("seed", "randomness.seed")}
+    top.meaningless("seed", "0 is the default, as OpenMixup's scripts set it")
+    if top.get("load_from"):
+        new["load_from"] = top.kept("load_from")
+    top.meaningless("load_from", "None is the default")
+    return {key: value for key, value in new.items() if value}
+
+
+def _checkpoints(old: Section) -> dict[str, Any]:
+    new = {}
+    if old.get("interval", 1) > 1:
+        new["interval"] = old.renamed("interval", "default_hooks.checkpoint.interval")
+    old.meaningless("interval", "every epoch is the default")
+    if not old.get("by_epoch", True):
+        new["by_epoch"] = old.renamed("by_epoch", "default_hooks.checkpoint.by_epoch")
+    keep = old.get("max_keep_ckpts", -1)
+    if keep > 2:
+        new["max_keep_ckpts"] = old.renamed("max_keep_ckpts", "default_hooks.checkpoint.max_keep_ckpts")
+    elif keep == 2:
+        old.meaningless("max_keep_ckpts", "2 is the default")
+    else:
+        old.changed("max_keep_ckpts", "2: one alone may be the one being written; a larger number keeps more")
+    for key in ("by_epoch", "save_optimizer", "save_last", "create_symlink", "out_dir", "filename_tmpl"):
+        old.meaningless(key, "checkpoints are whole, and last.pth and best.pth are there")
+    old.close()
+    return new
+
+
+def _backends(log: Section) -> list[dict[str, Any]]:
+    backends = []
+    hooks: Sequence[Mapping[str, Any]] = log.values.pop("hooks", ())
+    for i, hook in enumerate(hooks):
+        section = Section(hook, f"log_config.hooks.{i}", log.report)
+        kind = section.get("type")
+        if kind == "TextLoggerHook":
+            section.meaningless("type", "the log's text and metrics.jsonl are always written")
+        elif kind == "TensorboardLoggerHook":
+            backends.append({"type": "TensorboardVisBackend"})
+            section.renamed("type", "vis_backends: TensorboardVisBackend")
+        elif kind == "WandbLoggerHook":
+            init = section.renamed("init_kwargs", "vis_backends.init_kwargs", default={})
+            backends.append({"type": "WandbVisBackend", **({"init_kwargs": dict(init)} if init else {})})
+            section.renamed("type", "vis_backends: WandbVisBackend")
+        section.close("left out: a hook of mmengine or your own can log more")
+    return backends
+
+
+def _hook(old: Section, task: str) -> dict[str, Any] | None:
+    """Return a hook's counterpart, if it has one."""
+    kind = old.get("type")
+    if kind == "EMAHook":
+        momentum = round(1 - old.get("momentum", 0.9999), 12)
+        old.kept("type")
+        old.changed("momentum", f"{momentum:g}: the share of the new weights, not of the old")
+        for key in ("warmup", "warmup_iters", "warmup_ratio"):
+            old.no_equivalent(key, "the average begins as the weights after the first step, and moves evenly")
+        old.meaningless("update_interval", "the average moves with every optimizer step")
+        old.changed("full_params_ema", "BatchNorm's statistics are averaged as well")
+        old.close()
+        return {"type": "EMAHook", "momentum": momentum}
+    if kind == "SAVEHook" and task == "MixUpClassification":
+        epochs = max(1, old.get("save_interval", 1) // max(1, old.get("iter_per_epoch", 1)))
+        old.renamed("type", "MixPreviewHook")
+        old.changed("save_interval", f"interval={epochs}: in epochs, to TensorBoard")
+        old.meaningless("iter_per_epoch", "an epoch's length is known")
+        old.close()
+        return {"type": "MixPreviewHook", "interval": epochs}
+    old.report.add(old.path, "no equivalent", f"{kind}: left out; a hook of your own can do it")
+    return None
+
+
+def convert_rest(top: Section) -> None:
+    """Report every top-level key that is left."""
+    for key, why in MEANINGLESS.items():
+        if key == "sampler" and top.get(key) == "RepeatAugSampler":
+            top.no_equivalent(key, "images are not repeated within a batch")
+        top.meaningless(key, why)
+    if "addtional_scheduler" in top:
+        top.no_equivalent("addtional_scheduler", "paramwise_cfg.custom_keys gives parameters a rate of their own")
+    for key in list(top.values):
+        top.meaningless(key, "a name of the file's own, or one that OpenMixup does not read either")

@@ -1,0 +1,213 @@
+"""Weights from elsewhere: read from the files of other code bases, and fitted by their names on to a module.
+
+``module.load_state_dict(fit_weights(read_weights(path), module).weights)`` is all that it takes.
+"""
+
+import argparse
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from openmix.errors import UserError
+from openmix.models.weight_styles import STYLES, Style
+
+__all__ = ["Fitted", "fit_weights", "read_weights"]
+
+# where a file keeps its weights, the first that is there: averages come before what they are averages of, as in a run's
+# own validation. mmengine's 'ema_state_dict' is no average: it swaps the two when it saves.
+CONTAINERS = (
+    "ema", "state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "network", "net", "weights",
+)  # fmt: skip
+# what DataParallel, DistributedDataParallel, torch's AveragedModel and torch.compile put before every name
+WRAPPERS = ("module.", "_orig_mod.")
+# what networks call their classifier, behind which nothing but weight and bias comes
+CLASSIFIER = re.compile(
+    r"^(?:fc|linear|classifier|classifier\.1|fc_out|head|head\.fc|heads\.head|head\.layers\.head)\.(weight|bias)$"
+)
+HEAD = "head.fc."
+TRUNK = "backbone."
+SHOWN = 3  # names of each kind in an error message
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Weights by a module's own names.
+
+    Attributes:
+        weights: all that the module's ``load_state_dict`` wants.
+        own: those of them that are the module's own, because the file has a classifier of another number of classes, or
+            none: to be trained before the network is of use.
+        ignored: the file's names that the network needs not: a teacher's, copies of averaged weights.
+        style: whose names they were.
+    """
+
+    weights: dict[str, Tensor]
+    own: tuple[str, ...]
+    ignored: tuple[str, ...]
+    style: str
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Read the tensors of a file by name, on to the CPU; nothing in the file is executed.
+
+    Takes safetensors, and what ``torch.save`` made of a state dict or of a checkpoint that holds one: ``state_dict``
+    (R-Mix, CropMix, OpenMixup), ``model`` (R-Mix's ``main.py``, MAE), openmix's own. Where there are averaged weights
+    (openmix's EMA, timm's ``state_dict_ema``) these are taken. ``module.`` before every name is cut off.
+
+    Args:
+        path: a file; ``.safetensors`` is told by its name.
+
+    Raises:
+        UserError: the file is missing, damaged, or holds no tensors, or more than tensors and plain values.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"no file of weights {path}")
+    weights = _strip(_tensors(_load(path)))
+    if not weights:
+        raise UserError(f"{path} holds no weights: expected tensors by name, or a checkpoint with a 'state_dict'")
+    return weights
+
+
+def _load(path: Path) -> Any:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        # the options of the program that saved, which many keep beside the weights, are plain values in a Namespace
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # both libraries raise whatever the bytes lead them to
+        named = re.search(r"GLOBAL (\S+)", str(error))
+        found = f"it needs {named[1]}, which is code" if named else type(error).__name__
+        raise UserError(
+            f"{path} is damaged, or not a file of tensors and plain values alone ({found}); a file that you trust can "
+            "be opened with the code that wrote it, to save its state_dict() alone"
+        ) from error
+
+
+def _tensors(content: Any) -> dict[str, Tensor]:
+    """Return the tensors of the first container that has any, and where none is, of the content itself."""
+    if not isinstance(content, Mapping):
+        return {}
+    for key in CONTAINERS:
+        if found := _tensors(content.get(key)):
+            return found
+    return {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+
+
+def _strip(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Cut off what wraps all names, and what AveragedModel counts beside them."""
+    named = {key: value for key, value in weights.items() if key != "n_averaged"}
+    for prefix in WRAPPERS:
+        if named and all(key.startswith(prefix) for key in named):
+            return _strip({key[len(prefix) :]: value for key, value in named.items()})
+    return weights
+
+
+def fit_weights(weights: Mapping[str, Tensor], module: nn.Module) -> Fitted:
+    """Give weights the names that a task has for them.
+
+    The task's network is ``backbone`` and its classifier ``head.fc``. Names are matched as torchvision, timm,
+    OpenMixup, ResizeMix, R-Mix and CropMix have them. Values are cast to the module's types.
+
+    Args:
+        weights: by :func:`read_weights`.
+        module: with a ``backbone`` and a ``head.fc``; it is not changed.
+
+    Returns:
+        The weights; a classifier of another number of classes is the module's own, as in fine-tuning.
+
+    Raises:
+        UserError: the weights are another network's; the message names the first few that are missing, unexpected, or
+            of another shape.
+    """
+    target = module.state_dict()
+    backbone = getattr(module, "backbone", module)
+    kept, ignored = _without_copies(weights)
+    prefixes = [TRUNK, *(f"{TRUNK}{name}." for name, _ in backbone.named_children())]
+    attempts = [(style, _rename(kept, style, prefixes, target)) for style in STYLES if style.suits(backbone)]
+    style, renamed = max(attempts, key=lambda attempt: _score(attempt[1], target))
+    own = _own_head(renamed, target)
+    fitted = {key: value for key, value in renamed.items() if key not in own}
+    # files that are older than this counter lack it, and BatchNorm with a momentum does not read it
+    counters = {k: v for k, v in target.items() if k.endswith(".num_batches_tracked") and k not in fitted}
+    fitted |= counters | {key: target[key] for key in own}
+    _check(fitted, target)
+    cast = {key: fitted[key].to(dtype=value.dtype) for key, value in target.items()}
+    return Fitted(cast, own, ignored, style.name)
+
+
+def _without_copies(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Leave out what OpenMixup keeps beside a network: ``backbone_k``, a teacher, and ``ema_NAME`` for each NAME.
+
+    What its averaging hook calls ``ema_NAME`` is not the average when it saves: it swaps the two.
+    """
+    copies = {"ema_" + key.replace(".", "_") for key in weights}
+    has_trunk = any(key.startswith(TRUNK) for key in weights)
+    ignored = tuple(key for key in weights if key in copies or (has_trunk and key.startswith("backbone_k.")))
+    return {key: value for key, value in weights.items() if key not in ignored}, ignored
+
+
+def _rename(
+    weights: Mapping[str, Tensor], style: Style, prefixes: Sequence[str], target: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return the weights by the task's names, as far as a style leads to them.
+
+    A name that is not the task's own is looked for in the backbone and then in its parts: it may be another library's
+    network, wrapped or divided.
+    """
+    renamed: dict[str, Tensor] = {}
+    for key, value in weights.items():
+        bare = key.removeprefix(TRUNK)
+        name = style.rename(bare)
+        classifier = CLASSIFIER.match(bare)
+        candidates = (key, *(prefix + name for prefix in prefixes))
+        found = next((candidate for candidate in candidates if candidate in target), None)
+        if found is None:
+            found = HEAD + classifier[1] if classifier else key
+        renamed[key if found in renamed else found] = value
+    return renamed
+
+
+def _score(renamed: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> int:
+    return sum(key in target and value.shape == target[key].shape for key, value in renamed.items())
+
+
+def _own_head(renamed: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Return the names of the task's classifier where the file has none, or one with other classes."""
+    head = tuple(key for key in target if key.startswith(HEAD))
+    theirs, ours = renamed.get(HEAD + "weight"), target.get(HEAD + "weight")
+    if ours is None or (theirs is not None and (theirs.shape == ours.shape or theirs.shape[1:] != ours.shape[1:])):
+        return ()
+    return head
+
+
+def _check(fitted: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
+    wrong = {
+        "missing": [key for key in target if key not in fitted],
+        "unexpected": [key for key in fitted if key not in target],
+        "of another shape": [
+            f"{key} ({_size(fitted[key])}, not {_size(value)})"
+            for key, value in target.items()
+            if key in fitted and fitted[key].shape != value.shape
+        ],
+    }
+    if any(wrong.values()):
+        found = "; ".join(f"{len(keys)} {kind}: {_first(keys)}" for kind, keys in wrong.items() if keys)
+        raise UserError(f"the checkpoint holds another network than the config's: {found}")
+
+
+def _size(tensor: Tensor) -> str:
+    return " x ".join(map(str, tensor.shape)) or "one number"
+
+
+def _first(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
