@@ -1,7 +1,10 @@
 """Networks as plain modules: backbones, necks, heads, losses, and mixing inside them."""
 
 from openmix.models.backbones import (
+    VGG,
     ConvNet,
+    DenseNet,
+    MobileNetV2,
     PreActResNet,
     PyramidNet,
     ResNet,
@@ -11,6 +14,7 @@ from openmix.models.backbones import (
     ResNeXt_CIFAR,
     ShakeShake,
     ShakeShakeNeXt,
+    TimmBackbone,
     WideResNet,
 )
 from openmix.models.heads import ClsHead, ClsMixupHead
@@ -18,7 +22,8 @@ from openmix.models.losses import DecoupledCrossEntropy, MixBinaryCrossEntropy, 
 from openmix.models.necks import GlobalAveragePooling
 
 __all__ = [
-    "ClsHead", "ClsMixupHead", "ConvNet", "DecoupledCrossEntropy", "GlobalAveragePooling", "MixBinaryCrossEntropy",
-    "MixCrossEntropy", "PreActResNet", "PyramidNet", "ResNeXt", "ResNeXt29_4_24", "ResNeXt_CIFAR", "ResNet",
-    "ResNet_CIFAR", "ShakeShake", "ShakeShakeNeXt", "WideResNet",
+    "VGG", "ClsHead", "ClsMixupHead", "ConvNet", "DecoupledCrossEntropy", "DenseNet", "GlobalAveragePooling",
+    "MixBinaryCrossEntropy", "MixCrossEntropy", "MobileNetV2", "PreActResNet", "PyramidNet", "ResNeXt",
+    "ResNeXt29_4_24", "ResNeXt_CIFAR", "ResNet", "ResNet_CIFAR", "ShakeShake", "ShakeShakeNeXt", "TimmBackbone",
+    "WideResNet",
 ]  # fmt: skip

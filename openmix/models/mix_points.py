@@ -24,6 +24,7 @@ class MixPoints:
         network: any module.
         stages: names of its sub-modules whose output is one tensor: feature maps (B, C, h, w), or a transformer's
             tokens (B, N, C), which are mixed as maps of N places.
+        channels_last: whether their maps are (B, h, w, C), as those of Swin in timm.
 
     Raises:
         ValueError: the network has no such stage, or one is named twice.
@@ -38,14 +39,14 @@ class MixPoints:
     tensor([2., 1.])
     """
 
-    def __init__(self, network: nn.Module, stages: Sequence[str]) -> None:
+    def __init__(self, network: nn.Module, stages: Sequence[str], channels_last: bool = False) -> None:
         self.stages = tuple(stages)
         modules = dict(network.named_modules())
         for stage in self.stages:
             if stage not in modules:
                 known = ", ".join(name for name in modules if name)
                 raise ValueError(f"{type(network).__name__} has no stage {stage!r}; it has: {known}")
-        self._points = {stage: _MixPoint() for stage in self.stages}
+        self._points = {stage: _MixPoint(channels_last) for stage in self.stages}
         if len(self._points) < len(self.stages):
             raise ValueError(f"a stage is named twice, and would be mixed twice: {list(self.stages)}")
         for stage, point in self._points.items():
@@ -83,7 +84,8 @@ class _MixPoint:
     It is an object, not a closure, so that a copied or pickled network takes its own slots along.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, channels_last: bool) -> None:
+        self.channels_last = channels_last
         self.plan: Plan | None = None
         self.has_mixed = False
 
@@ -96,7 +98,13 @@ class _MixPoint:
         self.has_mixed = True
         if output.ndim == 3:  # tokens (B, N, C): N places, as a map (B, C, N, 1)
             return self.plan.apply(output.transpose(1, 2)[..., None])[..., 0].transpose(1, 2)
+        if self.channels_last:
+            return self.plan.apply(output.movedim(-1, 1)).movedim(1, -1)
         return self.plan.apply(output)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"plan": None, "has_mixed": False}  # a copy made while armed would mix for ever
+        return {
+            "channels_last": self.channels_last,
+            "plan": None,
+            "has_mixed": False,
+        }  # a copy made while armed would mix for ever

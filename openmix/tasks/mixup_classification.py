@@ -94,7 +94,7 @@ class MixUpClassification(Classification):
         for m in self.mixers:
             if m.kind == "feature":  # a layer that this network lacks must not wait for the draw that hits it
                 m.function(torch.arange(2), generator=torch.Generator(), stages=stages)
-        return MixPoints(self.backbone, stages)
+        return MixPoints(self.backbone, stages, getattr(self.backbone, "channels_last", False))
 
     def _check_needs(self) -> None:
         for m in self.mixers:

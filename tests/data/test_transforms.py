@@ -9,7 +9,7 @@ def test_the_catalogue_has_what_works_on_one_image():
     assert {"RandomCrop", "RandomHorizontalFlip", "RandAugment", "Resize", "ToDtype", "Compose"} <= set(TRANSFORMS)
     assert TRANSFORMS["Cutout"] is Cutout and "Cutout" not in TORCHVISION_TRANSFORMS
     assert not {"MixUp", "CutMix", "Transform", "RandomIoUCrop", "SanitizeBoundingBoxes", "ToTensor"} & set(TRANSFORMS)
-    ours = {"AutoAugment"}  # takes its policy by name
+    ours = {"AutoAugment", "RandomErasing"}  # take a policy by name, and a colour
     assert all(TRANSFORMS[name] is getattr(v2, name) for name in TORCHVISION_TRANSFORMS.keys() - ours)
     assert issubclass(TRANSFORMS["AutoAugment"], v2.AutoAugment)
     for policy in v2.AutoAugmentPolicy:

@@ -11,12 +11,16 @@ from openmix.models import backbones
 # the arguments of a small one, where the defaults are large
 SMALL = {
     "ConvNet": {"widths": (4, 8, 8)},
+    "DenseNet": {"depth": 22, "growth_rate": 4},
+    "MobileNetV2": {"width_mult": 0.25},
     "ResNeXt": {"depth": 50, "groups": 2},
     "ResNeXt_CIFAR": {"depth": 50, "groups": 2},
     "PyramidNet": {"depth": 14, "alpha": 12, "shakedrop": 0.5},
     "ResNet": {"depth": 18},
     "ShakeShake": {"depth": 8, "width": 8},
     "ShakeShakeNeXt": {"depth": 11, "width": 2, "cardinality": 2},
+    "TimmBackbone": {"name": "test_resnet", "model_args": {"output_stride": 8}},
+    "VGG": {"depth": 11},
     "WideResNet": {"depth": 10, "widen_factor": 1},
 }
 

@@ -208,3 +208,17 @@ def test_tokens_are_places():
         mixed = net(x)
     wanted = plan.apply(x.transpose(1, 2).reshape(4, 6, 3, 3)).flatten(2).transpose(1, 2)
     torch.testing.assert_close(mixed, wanted)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_boxes_in_maps_of_either_layout(channels_last):
+    """A box is a box of places, wherever the channels are."""
+    net = nn.Sequential(nn.Identity())
+    points = MixPoints(net, ["0"], channels_last)
+    plan = BoxPlan(torch.tensor([1, 0]), torch.tensor([[1, 3, 0, 2], [0, 1, 2, 5]]), (4, 5))
+    maps = torch.rand(2, 7, 4, 5)
+    with points.armed("0", plan):
+        out = net(maps.movedim(1, -1) if channels_last else maps)
+    expected = maps.clone()
+    expected[0, :, 1:3, 0:2], expected[1, :, 0:1, 2:5] = maps[1, :, 1:3, 0:2], maps[0, :, 0:1, 2:5]
+    assert torch.equal(out.movedim(-1, 1) if channels_last else out, expected)

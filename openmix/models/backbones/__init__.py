@@ -10,9 +10,11 @@ from openmix.models.backbones.pyramidnet import PyramidNet
 from openmix.models.backbones.resnet import ResNet, ResNet_CIFAR, ResNeXt, ResNeXt_CIFAR
 from openmix.models.backbones.resnext29 import ResNeXt29_4_24
 from openmix.models.backbones.shake_shake import ShakeShake, ShakeShakeNeXt
+from openmix.models.backbones.timm_backbone import TimmBackbone
+from openmix.models.backbones.torchvision_nets import VGG, DenseNet, MobileNetV2
 from openmix.models.backbones.wide_resnet import WideResNet
 
 __all__ = [
-    "ConvNet", "PreActResNet", "PyramidNet", "ResNeXt", "ResNeXt29_4_24", "ResNeXt_CIFAR", "ResNet", "ResNet_CIFAR",
-    "ShakeShake", "ShakeShakeNeXt", "WideResNet",
+    "VGG", "ConvNet", "DenseNet", "MobileNetV2", "PreActResNet", "PyramidNet", "ResNeXt", "ResNeXt29_4_24",
+    "ResNeXt_CIFAR", "ResNet", "ResNet_CIFAR", "ShakeShake", "ShakeShakeNeXt", "TimmBackbone", "WideResNet",
 ]  # fmt: skip
