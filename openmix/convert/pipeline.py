@@ -13,7 +13,8 @@ __all__ = ["Normalization", "convert_pipeline"]
 
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]  # mean and std, in [0, 1]
 
-INTERPOLATIONS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic", 4: "box", 5: "hamming"}  # Pillow's numbers
+# Pillow's numbers, which every torchvision takes; names only newer ones do
+INTERPOLATIONS = {"nearest": 0, "lanczos": 1, "bilinear": 2, "bicubic": 3, "box": 4, "hamming": 5}
 # names that mean torchvision's transform in openmix and another one in OpenMixup
 OWN = ("AutoAugment", "GaussianBlur", "RandAugment", "RandomErasing")
 
@@ -69,7 +70,7 @@ def _convert(item: dict[str, Any], path: str, report: Report, mean: Sequence[flo
 
 
 def _by_name(item: dict[str, Any], path: str, report: Report) -> dict[str, Any]:
-    """Return torchvision's transform, interpolation by name, without arguments that it does not take."""
+    """Return torchvision's transform, interpolation by number, without arguments that it does not take."""
     if item.get("interpolation") in INTERPOLATIONS:
         item["interpolation"] = INTERPOLATIONS[item["interpolation"]]
     report.add(path, "kept", spell_short(item))

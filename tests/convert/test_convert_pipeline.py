@@ -21,9 +21,9 @@ def converted(*items, mean=MEAN):
     ("old", "expected"),
     [
         ({"type": "RandomResizedCrop", "size": 64, "scale": [0.8, 1], "interpolation": 3},
-         {"type": "RandomResizedCrop", "size": 64, "scale": [0.8, 1], "interpolation": "bicubic"}),
-        ({"type": "Resize", "size": 72, "interpolation": 2},
-         {"type": "Resize", "size": 72, "interpolation": "bilinear"}),
+         {"type": "RandomResizedCrop", "size": 64, "scale": [0.8, 1], "interpolation": 3}),
+        ({"type": "Resize", "size": 72, "interpolation": "bilinear"},
+         {"type": "Resize", "size": 72, "interpolation": 2}),
         ({"type": "CenterCrop", "size": 64}, {"type": "CenterCrop", "size": 64}),
         ({"type": "RandomGrayscale", "p": 0.2}, {"type": "RandomGrayscale", "p": 0.2}),
         ({"type": "RandomAppliedTrans", "p": 0.8, "transforms": [{"type": "ColorJitter", "brightness": 0.4}]},

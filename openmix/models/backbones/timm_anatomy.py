@@ -11,7 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 __all__ = ["Anatomy", "examine"]
 
 aten = torch.ops.aten
-RESHAPES = {aten.alias, aten.view, aten.as_strided_, aten.squeeze, aten.unsqueeze}
+RESHAPES = {aten.alias, aten.slice, aten.view, aten.as_strided_, aten.squeeze, aten.unsqueeze}
 
 
 @dataclass(frozen=True)
