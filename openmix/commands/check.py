@@ -23,7 +23,8 @@ def main(arguments: argparse.Namespace) -> int:
     for file in files:
         try:
             notes = check(file, arguments.dry_run)
-        except UserError as error:
+        except Exception as error:  # of whatever kind: the other files are to be checked as well
+            error = error if isinstance(error, UserError) else f"the check failed: {type(error).__name__}: {error}"
             wrong += 1
             print(f"WRONG {file}\n  " + str(error).replace("\n", "\n  "))
         else:

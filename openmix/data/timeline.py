@@ -21,6 +21,15 @@ class Timeline:
 
     phases: tuple[tuple[int, int], ...]
 
+    def __str__(self) -> str:
+        if len(self.phases) == 1:
+            return f"{self.phases[0][1]} steps"
+        return ", ".join(f"{steps} steps from epoch {first + 1} on" for first, steps in self.phases)
+
+    def until(self, step: int) -> tuple[tuple[int, int], ...]:
+        """Return the phases that begin before step ``step`` does, and the first one."""
+        return tuple(phase for phase in self.phases if phase[0] == 0 or self.start_of(phase[0]) < step)
+
     def steps_in(self, epoch: int) -> int:
         """Return the steps of an epoch, counted from 0."""
         return next(steps for first, steps in reversed(self.phases) if first <= epoch)

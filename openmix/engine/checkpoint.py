@@ -5,6 +5,7 @@ A file is written beside its place, synced to the disk and renamed; ``manifest.j
 checkpoint is executed, the config in it is text.
 """
 
+import argparse
 import hashlib
 import json
 import os
@@ -84,11 +85,21 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
 
 
 def final_weights(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the weights in a checkpoint that its run validated: the averaged ones where it averages."""
-    if state["ema"] is None:
-        return state["model"]
+    """Return the weights in a checkpoint that its run validated: the averaged ones where it averages.
+
+    Raises:
+        UserError: what stands in their place is no dict of tensors by name.
+    """
+    name = "model" if state["ema"] is None else "ema"
+    weights = state[name]
+    if not isinstance(weights, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in weights.items()
+    ):
+        raise UserError(f"the checkpoint is damaged: its {name!r} is no dict of tensors by name")
+    if name == "model":
+        return weights
     prefix = "module."
-    return {key[len(prefix) :]: value for key, value in state["ema"].items() if key.startswith(prefix)}
+    return {key[len(prefix) :]: value for key, value in weights.items() if key.startswith(prefix)}
 
 
 def fitted_weights(path: str | Path, module: nn.Module) -> Fitted:
@@ -101,7 +112,9 @@ def fitted_weights(path: str | Path, module: nn.Module) -> Fitted:
     try:
         if path.suffix == ".safetensors":
             raise ForeignFileError(str(path))
-        weights = final_weights(load_checkpoint(path))
+        # timm's, DeiT's and MAE's files hold their options, too, and are to be known as foreign, not as damaged
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            weights = final_weights(load_checkpoint(path))
     except ForeignFileError:
         weights = read_weights(path)
     return fit_weights(weights, module)

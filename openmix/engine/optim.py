@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -21,9 +21,13 @@ __all__ = ["Schedule", "build_optimizer", "load_optimizer_state"]
 
 # the argument by which torch's schedulers are told their length; left out, it is what the schedule spans
 LENGTHS = ("T_max", "total_iters", "total_steps")
-# the arguments that name places in the run, which convert_to_iter_based turns from epochs to steps
-PLACES = {"milestones": lambda at, line: [line.start_of(epoch) for epoch in at],
-          "knots": lambda at, line: [(line.start_of(epoch), rate) for epoch, rate in at]}  # fmt: skip
+# the arguments that name places, counted from a span's beginning, which convert_to_iter_based turns into steps
+PLACES: dict[str, Callable[[Any, Callable[[float], int]], list[Any]]] = {
+    "milestones": lambda at, step: [step(epoch) for epoch in at],
+    "knots": lambda at, step: [(step(epoch), rate) for epoch, rate in at],
+}
+# rates that a schedule has of its own, for which a group's lr_mult counts as well
+RATES = ("max_lr", "base_lr")
 # and those that it cannot turn
 IN_EPOCHS = (*LENGTHS, "step_size", "T_0", "epochs", "steps_per_epoch")
 
@@ -73,9 +77,9 @@ class Schedule:
     Args:
         cfg: one dict or several, of torch's arguments and four more: ``by_epoch`` (default True) tells whether the
             scheduler moves on once an epoch or once a step, ``begin`` (default 0) and ``end`` (default: the run's) in
-            which epochs or steps. With ``convert_to_iter_based`` (default False) these are epochs, and ``milestones``
-            and ``knots`` as well, but the scheduler moves on once a step. A length that torch asks for (T_max,
-            total_iters, total_steps) may be left out.
+            which epochs or steps; places such as ``milestones`` and ``knots`` count from ``begin``. With
+            ``convert_to_iter_based`` (default False) all these are epochs, but the scheduler moves on once a step. A
+            length that torch asks for (T_max, total_iters, total_steps) may be left out.
         optimizer: whose learning rate they set.
         timeline: how long epochs are.
         max_epochs: of the run.
@@ -147,8 +151,16 @@ def _in_steps(arguments: Mapping[str, Any], timeline: Timeline) -> dict[str, Any
     for name in IN_EPOCHS:
         if name in arguments:
             raise UserError(f"param_scheduler {kind}: leave {name} out beside convert_to_iter_based; end says it")
-    converted = {name: turn(arguments[name], timeline) for name, turn in PLACES.items() if name in arguments}
-    span = {n: timeline.start_of(arguments[n]) for n in ("begin", "end") if arguments.get(n) is not None}
+    begin = arguments.get("begin", 0)
+
+    def step(epoch: float) -> int:
+        return timeline.start_of(begin + epoch) - timeline.start_of(begin)
+
+    try:
+        converted = {name: turn(arguments[name], step) for name, turn in PLACES.items() if name in arguments}
+        span = {n: timeline.start_of(arguments[n]) for n in ("begin", "end") if arguments.get(n) is not None}
+    except (TypeError, ValueError) as error:
+        raise UserError(f"param_scheduler {kind}: places must be numbers of epochs: {error}") from error
     return {**arguments, **converted, **span, "by_epoch": False}
 
 
@@ -158,6 +170,14 @@ class _Span:
         self.scheduler: LRScheduler | None = None
 
     def build(self, optimizer: Optimizer) -> LRScheduler:
-        parameters = inspect.signature(lookup(self.arguments.get("type"), PARAM_SCHEDULERS)).parameters
-        lengths = {name: self.end - self.begin for name in LENGTHS if name in parameters}
-        return build({**lengths, **self.arguments}, PARAM_SCHEDULERS, optimizer=optimizer)
+        kind, length = self.arguments.get("type"), self.end - self.begin
+        parameters = inspect.signature(lookup(kind, PARAM_SCHEDULERS)).parameters
+        lengths = {name: length for name in LENGTHS if name in parameters}
+        if "total_steps" in lengths:  # which torch refuses to exceed
+            if "epochs" in self.arguments or "steps_per_epoch" in self.arguments:
+                raise UserError(f"param_scheduler {kind}: leave epochs and steps_per_epoch out; begin and end say them")
+            if self.arguments.get("total_steps", length) < length:
+                raise UserError(f"param_scheduler {kind}: total_steps must be at least {length}, what it spans")
+        own = {name: self.arguments[name] for name in RATES if isinstance(self.arguments.get(name), int | float)}
+        rates = {name: [rate * g.get("lr_mult", 1.0) for g in optimizer.param_groups] for name, rate in own.items()}
+        return build({**lengths, **self.arguments, **rates}, PARAM_SCHEDULERS, optimizer=optimizer)

@@ -146,7 +146,7 @@ def _is_of(resume: bool | str, work_dir: Path) -> bool:
 
 def _other_config(before: str, now: str) -> list[str]:
     """Return a warning that names what a resumed run's config says otherwise than its checkpoint's, if anything."""
-    one, other = _sections(before), _sections(now)
+    one, other = _sections(str(before)), _sections(now)
     changed = sorted(
         key for key in one.keys() | other.keys() if one.get(key) != other.get(key) and key not in NOT_HASHED
     )

@@ -21,7 +21,7 @@ class PiecewiseLinearLR(LRScheduler):
     knots at one place are a jump: the step that ends there still has the first one's rate.
 
     Args:
-        optimizer: whose rate is set; its own ``lr`` counts only as what ``lr_mult`` of a parameter group refers to.
+        optimizer: whose rate is set; its own ``lr`` counts for nothing, ``lr_mult`` of its groups does.
         knots: ``(place, rate)`` in rising order of place; places are steps, or epochs with ``convert_to_iter_based``.
             Before the first knot and after the last one the rate is theirs.
 
@@ -51,7 +51,7 @@ class PiecewiseLinearLR(LRScheduler):
     def get_lr(self) -> list[float | Tensor]:
         """Return every group's rate for the step after ``last_epoch`` steps."""
         rate = self._rate(self.last_epoch + 1)
-        return [rate * group["initial_lr"] / self.optimizer.defaults["lr"] for group in self.optimizer.param_groups]
+        return [rate * group.get("lr_mult", 1.0) for group in self.optimizer.param_groups]
 
     def _rate(self, place: float) -> float:
         after = bisect_left(self.places, place)

@@ -1,5 +1,6 @@
 """The plain sections of a config, as dataclasses: their fields are the keys, their defaults the defaults."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -80,6 +81,7 @@ class ParamwiseCfg:
         bias_decay_mult: of the weight decay of the other modules' biases.
         flat_decay_mult: of the weight decay of the other parameters with one dimension, such as layer scales.
         custom_keys: ``{part of a parameter's name: dict(lr_mult=..., decay_mult=...)}``; the longest that fits counts.
+            A schedule's own rates (``max_lr``) are multiplied as well; a floor (``eta_min``) is the same for all.
     """
 
     norm_decay_mult: float = 1.0
@@ -91,6 +93,10 @@ class ParamwiseCfg:
         for key, factors in self.custom_keys.items():
             if unknown := factors.keys() - {"lr_mult", "decay_mult"}:
                 raise ValueError(f"custom_keys[{key!r}] takes lr_mult and decay_mult, not {', '.join(sorted(unknown))}")
+        own = {"norm": self.norm_decay_mult, "bias": self.bias_decay_mult, "flat": self.flat_decay_mult}
+        given = [own, *self.custom_keys.values()]
+        if not all(0 <= factor < math.inf for factors in given for factor in factors.values()):
+            raise ValueError(f"factors must be numbers of at least 0, got {self}")
 
 
 @dataclass(frozen=True)

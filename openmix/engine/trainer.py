@@ -15,6 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from openmix.data.batch import Batch
 from openmix.data.loaders import Loader
+from openmix.data.timeline import Timeline
 from openmix.engine import settings
 from openmix.engine.checkpoint import CheckpointFolder, load_weights
 from openmix.engine.distributed import World
@@ -287,12 +288,7 @@ class Trainer:
         Raises:
             UserError: it belongs to another network, optimizer, seed or batch size.
         """
-        here = [list(phase) for phase in self.timeline.phases]
-        if state["timeline"] != here:
-            raise UserError(
-                f"the checkpoint's epochs have {_spell(state['timeline'])} steps, this run's {_spell(here)}: "
-                "resume with its data set and its total batch (batch_size x processes x accumulation)"
-            )
+        self._check_timeline(state)
         if state["seed"] != self.seed:
             raise UserError(f"the checkpoint was trained with seed {state['seed']}, this run has {self.seed}")
         if (state["ema"] is None) == any(isinstance(hook, EMAHook) for hook in self.hooks.hooks):
@@ -316,15 +312,23 @@ class Trainer:
             raise UserError(f"the checkpoint is damaged: {type(error).__name__}: {error}") from error
         self._resumed_from = state
 
+    def _check_timeline(self, state: Mapping[str, Any]) -> None:
+        """Raise UserError unless the epochs that the checkpoint's run has begun are as long as this run's."""
+        try:
+            phases = ((operator.index(first), operator.index(steps)) for first, steps in state["timeline"])
+            theirs = Timeline(tuple(phases))
+            step = operator.index(state["step"])
+            begun = [theirs.until(step), self.timeline.until(step)]
+        except (TypeError, ValueError, StopIteration) as error:
+            raise UserError(f"the checkpoint is damaged: its timeline is {state['timeline']!r}") from error
+        if begun[0] != begun[1]:
+            raise UserError(
+                f"the checkpoint's epochs have {theirs}, this run's {self.timeline}: resume with its data set and its "
+                "total batch (batch_size x processes x accumulation)"
+            )
+
     def _restore_hooks(self, state: Mapping[str, Any]) -> None:
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
         self.hooks.load_state_dict(state["hooks"])
         self.hooks("after_load_checkpoint", checkpoint=state)
-
-
-def _spell(phases: Any) -> str:
-    """Return the steps of a timeline's epochs for a message."""
-    if len(phases) == 1:
-        return str(phases[0][1])
-    return ", ".join(f"{steps} from epoch {first + 1} on" for first, steps in phases)

@@ -9,6 +9,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from openmix.data import Synthetic
+from openmix.data.loaders.phased import check_begins
 from openmix.data.timeline import Timeline
 from openmix.engine import settings
 from openmix.engine.build import build_hooks, check_classes
@@ -50,7 +51,7 @@ def check_build(cfg: Mapping[str, Any]) -> list[Problem]:
     for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
         if cfg.get(key) is None or not task or not sections["data_preprocessor"]:
             continue
-        for loader in _parts(cfg[key]):
+        for loader in attempt(key, _parts, cfg[key], key) or ():
             images = attempt(key, _try_loader, loader, key, task, Normalize(sections["data_preprocessor"]))
             if images is not None:
                 attempt("model", _try_network, cfg["model"], task, images)
@@ -103,9 +104,19 @@ def _try_network(model: Mapping[str, Any], task: Task, images: Tensor) -> None:
             raise UserError(f"the network fails on images of shape {shape}: {type(error).__name__}: {error}") from error
 
 
-def _parts(loader: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return the configs of the loaders that one is composed of, or itself."""
-    return list(loader["loaders"]) if "loaders" in loader else [loader]
+def _parts(loader: Mapping[str, Any], key: str = "train_dataloader") -> list[Mapping[str, Any]]:
+    """Return the configs of the loaders that one is composed of, or itself.
+
+    Raises:
+        UserError: it is not composed rightly, or in a place where it must not be.
+    """
+    if "loaders" not in loader:
+        return [loader]
+    parts = loader["loaders"]
+    if key != "train_dataloader" or not isinstance(parts, list | tuple) or any("loaders" in part for part in parts):
+        raise UserError("a PhasedLoader is for train_dataloader, and takes a list of plain loaders")
+    check_begins(len(parts), loader["begins"])
+    return list(parts)
 
 
 def _stand_in(loader: Mapping[str, Any], length: int) -> dict[str, Any] | None:

@@ -113,6 +113,8 @@ class MixUpClassification(Classification):
         if self.clean_pass:
             with torch.no_grad():
                 self.backbone(batch.images)
+            # torch before 2.10 keeps the weights that autocast cast here, and trains none that it finds so
+            torch.clear_autocast_cache()
         generator = context.generator("mix")
         results = [
             self._mixed_step(batch, self.policy.draw(generator, context.epoch), generator)

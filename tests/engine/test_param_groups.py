@@ -67,7 +67,8 @@ class Timm(Task):
 def test_all_three_are_timms_rule(name):
     """Nothing that is one-dimensional decays; timm also spares what a ViT names, such as its position embedding."""
     task = Timm(name)
-    spared = getattr(task.net, "no_weight_decay", set)()
+    here = [name for name, _ in task.net.named_parameters()]
+    spared = {name for name in getattr(task.net, "no_weight_decay", set)() if name in here}
     keys = {f"net.{key}": {"decay_mult": 0.0} for key in spared}
     seen = settings_of(
         {"norm_decay_mult": 0.0, "bias_decay_mult": 0.0, "flat_decay_mult": 0.0, "custom_keys": keys}, task
@@ -81,3 +82,23 @@ def test_all_three_are_timms_rule(name):
 def test_unknown_factor():
     with pytest.raises(ValueError, match="takes lr_mult and decay_mult, not wd"):
         ParamwiseCfg(custom_keys={"head": {"wd": 1.0}})
+
+
+@pytest.mark.parametrize(
+    ("cfg", "message"),
+    [
+        ({"norm_decay_mult": -1.0}, "at least 0"),
+        ({"custom_keys": {"head": {"lr_mult": float("nan")}}}, "at least 0"),
+        ({"custom_keys": {"haed.": {"lr_mult": 1.0}}}, "no parameter's name contains 'haed.'"),
+    ],
+)
+def test_bad_factors_and_keys(cfg, message):
+    with pytest.raises(ValueError, match=message):
+        settings_of(cfg)
+
+
+def test_a_shared_parameter_is_its_first_owners():
+    task = Net()
+    task.head.bias = task.norm.bias = nn.Parameter(nn.init.zeros_(nn.Linear(1, 4).bias.data))
+    seen = settings_of({"norm_decay_mult": 0.0, "bias_decay_mult": 0.5}, task)
+    assert seen["norm.bias"] == (0.1, 0.0)

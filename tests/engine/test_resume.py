@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from openmix.errors import UserError
 from openmix.registry import MODELS
 
 TORCH_LOADER = {
@@ -125,6 +126,17 @@ def test_phases_are_resumed_within_and_between(lab, straight, tmp_path, stop_aft
     assert {4: "epoch_1.pth", 10: "epoch_2.pth"}.get(stop_after, f"iter_{stop_after}.pth") in names
     assert lab.train(path, tmp_path / "cut", resume=True) == lab.state(whole)["metrics"]
     lab.assert_same_run(whole, tmp_path / "cut")
+
+
+def test_phases_that_were_not_reached_may_change(lab, straight, tmp_path):
+    path, _ = straight("phases")
+    assert lab.train(path, tmp_path / "cut", stop_after=3) is None
+    lab.train(path, tmp_path / "cut", resume=True, train_dataloader__begins=[0, 2])
+    assert lab.state(tmp_path / "cut")["timeline"] == [[0, 4], [2, 6]]
+    with pytest.raises(UserError, match="4 steps from epoch 1 on, 6 steps from epoch 2 on, this run's 4 steps from"):
+        cut = tmp_path / "after"
+        assert lab.train(path, cut, stop_after=5) is None
+        lab.train(path, cut, resume=True, train_dataloader__begins=[0, 2])
 
 
 @pytest.mark.parametrize("variant", ["cyclic momentum", "timm"])

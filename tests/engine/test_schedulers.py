@@ -26,10 +26,10 @@ def rates(cfg, line: Timeline, epochs: int, lr: float, start: int = 0, steps: in
     optimizer = build_optimizer(OptimWrapper({"type": "SGD", "lr": lr, "momentum": 0.9}), OneLayer())
     schedule = Schedule(cfg, optimizer, line, epochs, line.start_of(epochs))
     schedule.fast_forward(start)
-    optimizer.step()
     seen = []
     for step in range(start, line.start_of(epochs) if steps is None else start + steps):
         seen.append(optimizer.param_groups[0][key])
+        optimizer.step()
         schedule.after_step(step + 1)
         if step + 1 == line.start_of(line.epoch_of(step) + 1):
             schedule.after_epoch(line.epoch_of(step) + 1)
@@ -117,7 +117,7 @@ def test_milestones_in_epochs_of_different_lengths():
 
 
 def test_groups_keep_their_share():
-    groups = [{"params": [torch.zeros(1)]}, {"params": [torch.zeros(1)], "lr": 0.02}]
+    groups = [{"params": [torch.zeros(1)]}, {"params": [torch.zeros(1)], "lr_mult": 0.1}]
     optimizer = torch.optim.SGD(groups, lr=0.2)
     PiecewiseLinearLR(optimizer, [(0, 0.0), (2, 1.0)])
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.5, 0.05])
@@ -138,3 +138,41 @@ def test_groups_keep_their_share():
 def test_bad_schedules_say_what_is_wrong(cfg, message):
     with pytest.raises(UserError, match=message):
         rates({"type": "PiecewiseLinearLR", **cfg}, Timeline(((0, 2),)), 2, 1.0)
+
+
+@pytest.mark.parametrize("cfg", [{"type": "MultiStepLR", "milestones": [1], "gamma": 0.5},
+                                 {"type": "PiecewiseLinearLR", "knots": [[0, 1.0], [1, 0.5], [2, 0.5]]}])  # fmt: skip
+def test_places_count_from_the_beginning_of_the_span(cfg):
+    """Two epochs of 4 steps, then of 8: a span from epoch 2 on has its place 1 at step 16."""
+    span = {**cfg, "begin": 2, "convert_to_iter_based": True}
+    seen = rates(span, Timeline(((0, 4), (2, 8))), 4, 1.0)
+    assert (seen[7], seen[8 if cfg["type"] == "MultiStepLR" else 7], seen[16]) == (1.0, 1.0, 0.5)
+    assert all(rate > 0.5 for rate in seen[:15])
+
+
+@pytest.mark.parametrize("kind", ["OneCycleLR", "CyclicLR"])
+def test_rates_of_a_schedules_own_are_multiplied_too(kind):
+    cfg = {"type": kind, "max_lr": 1.0, "by_epoch": False} | ({"base_lr": 0.1} if kind == "CyclicLR" else {})
+    task = OneLayer()
+    factors = {"custom_keys": {"layer.bias": {"lr_mult": 0.1}}}
+    wrapper = OptimWrapper({"type": "SGD", "lr": 1.0, "momentum": 0.9}, factors)
+    optimizer = build_optimizer(wrapper, task)
+    schedule = Schedule(cfg, optimizer, Timeline(((0, 5),)), 2, 10)
+    for step in range(9):
+        weight, bias = (group["lr"] for group in optimizer.param_groups)
+        assert bias == pytest.approx(0.1 * weight)
+        optimizer.step()
+        schedule.after_step(step + 1)
+
+
+@pytest.mark.parametrize(
+    ("cfg", "message"),
+    [
+        ({"total_steps": 5}, "total_steps must be at least 10"),
+        ({"epochs": 2, "steps_per_epoch": 5}, "leave epochs and steps_per_epoch out"),
+        ({"convert_to_iter_based": True, "begin": "1"}, "must be numbers"),
+    ],
+)
+def test_lengths_of_one_cycle(cfg, message):
+    with pytest.raises(UserError, match=message):
+        rates({"type": "OneCycleLR", "max_lr": 1.0, "by_epoch": "begin" in cfg, **cfg}, Timeline(((0, 5),)), 2, 1.0)

@@ -70,3 +70,25 @@ def test_every_phase_is_checked(lab, tmp_path):
         phases = {"type": "PhasedLoader", "begins": [0, 1], "loaders": [loader(8), phase]}
         with pytest.raises(UserError, match=message):
             lab.load(lab.write(tmp_path, train_dataloader=phases), tmp_path / "w")
+
+
+@pytest.mark.parametrize(
+    ("key", "loaders", "begins", "message"),
+    [
+        ("train_dataloader", [loader(8), loader(8)], [1, 2], "must rise from 0"),
+        ("train_dataloader", [loader(8), loader(8)], [0], "an epoch for each loader"),
+        ("train_dataloader", [], [], "there are 0"),
+        ("train_dataloader", loader(8), [0], "takes a list of plain loaders"),
+        ("val_dataloader", [loader(8)], [0], "is for train_dataloader"),
+    ],
+)
+def test_phases_that_cannot_be(lab, tmp_path, key, loaders, begins, message):
+    phases = {"type": "PhasedLoader", "begins": begins, "loaders": loaders}
+    with pytest.raises(UserError, match=message):
+        lab.load(lab.write(tmp_path, **{key: phases}), tmp_path / "w")
+
+
+def test_phases_of_phases(lab, tmp_path):
+    inner = {"type": "PhasedLoader", "begins": [0], "loaders": [loader(8)]}
+    with pytest.raises(UserError, match="takes a list of plain loaders"):
+        lab.load(lab.write(tmp_path, train_dataloader={**inner, "loaders": [inner]}), tmp_path / "w")

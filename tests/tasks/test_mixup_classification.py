@@ -384,3 +384,12 @@ def test_a_clean_pass_shows_in_the_running_statistics_alone(make_task, make_batc
     clean_mean, mixed_mean = (conv(images).mean((0, 2, 3)) for images in (batch.images, mixed))
     torch.testing.assert_close(plain.backbone.layer1[1].running_mean, 0.1 * mixed_mean)
     torch.testing.assert_close(both.backbone.layer1[1].running_mean, 0.9 * 0.1 * clean_mean + 0.1 * mixed_mean)
+
+
+def test_every_weight_is_trained_after_a_clean_pass_under_autocast(make_task, make_batch, at):
+    """torch's autocast keeps the weights that it casts, and older ones keep those without a gradient too."""
+    task = make_task(mix_mode="cutmix", clean_pass=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = task(make_batch(), at())["loss"]
+    loss.backward()
+    assert [name for name, p in task.named_parameters() if p.grad is None] == []

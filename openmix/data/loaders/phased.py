@@ -7,7 +7,15 @@ from openmix.data.loaders.protocol import Loader
 from openmix.data.timeline import Timeline
 from openmix.errors import UserError
 
-__all__ = ["PhasedLoader"]
+__all__ = ["PhasedLoader", "check_begins"]
+
+
+def check_begins(count: int, begins: Sequence[int]) -> None:
+    """Raise UserError unless ``begins`` names an epoch for each of ``count`` loaders, rising from 0."""
+    if count != len(begins) or not count:
+        raise UserError(f"begins must name an epoch for each loader: there are {count}, begins={list(begins)}")
+    if list(begins) != sorted(set(begins)) or begins[0] != 0:
+        raise UserError(f"begins must rise from 0, got {list(begins)}")
 
 
 class PhasedLoader:
@@ -26,10 +34,7 @@ class PhasedLoader:
     """
 
     def __init__(self, loaders: Sequence[Loader], begins: Sequence[int]) -> None:
-        if len(loaders) != len(begins) or not loaders:
-            raise UserError(f"begins must name an epoch for each loader: there are {len(loaders)}, begins={begins}")
-        if list(begins) != sorted(set(begins)) or begins[0] != 0:
-            raise UserError(f"begins must rise from 0, got {list(begins)}")
+        check_begins(len(loaders), begins)
         if any(loader.classes != loaders[0].classes for loader in loaders):
             raise UserError("the phases' data sets must have the same classes, in the same order")
         self.loaders, self.begins = list(loaders), list(begins)
