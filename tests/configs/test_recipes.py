@@ -194,6 +194,20 @@ def test_deit():
     assert "rand-m9-mstd0.5-inc1" in policies
     warm, cosine = cfg["param_scheduler"]
     assert (warm["end"], cosine["eta_min"], cosine["convert_to_iter_based"]) == (5, 1e-5, True)
+    assert cfg["model"]["backbone"]["drop_path_rate"] == 0.1
+    assert load("imagenet/cropmix/r50_baseline.py")["model"]["backbone"]["zero_init_residual"], "as timm begins"
+
+
+def test_resizemix_on_imagenet():
+    rows = {path.stem: load(path) for path in files("imagenet/resizemix/*")}
+    assert set(rows) == {
+        *(f"r50_{row}" for row in ("baseline", "cutmix", "resizemix", "randaugment", "autoaugment")),
+        *(f"r101_{row}" for row in ("baseline", "cutmix", "resizemix")),
+    }
+    for name, cfg in rows.items():
+        modes = {"cutmix": "cutmix", "resizemix": "resizemix"}
+        assert cfg["model"]["mix_mode"] == modes.get(name.split("_")[1], "vanilla")
+        assert cfg["train_dataloader"]["pipeline"][0] == {"type": "RandomResizedCrop", "size": 224}
 
 
 def test_no_two_configs_are_the_same():

@@ -12,4 +12,4 @@ _base_ = [
     "../../../_base_/runtime.py",
 ]
 train_dataloader = dict(batch_size=256)  # on one process, or 64 on each of 4
-model = dict(mix_mode="vanilla")
+model = dict(backbone=dict(zero_init_residual=True), mix_mode="vanilla")  # as timm begins, whose network CropMix trains

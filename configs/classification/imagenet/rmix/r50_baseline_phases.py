@@ -2,9 +2,9 @@
 
 The recipe that R-Mix, Co-Mixup and Puzzle Mix share for ImageNet: 1024 images of 128 pixels a step to epoch 15, then
 448 of 224; straight lines of the learning rate. One command trains through all phases: bash tools/dist_train.sh
-CONFIG 4 --amp fp16, as they train in half precision. Nobody publishes a figure without mixing that could be
-reproduced (users of Puzzle Mix's code report 2 to 3 per cent below its paper's). openmix has not run it yet, so it
-claims no figure.
+CONFIG 4 --amp fp16, as they train in half precision. fc's bias begins at 0, where R-Mix's begins uniform in +-0.022.
+Nobody publishes a figure without mixing that could be reproduced (users of Puzzle Mix's code report 2 to 3 per cent
+below its paper's). openmix has not run it yet, so it claims no figure.
 """
 
 _base_ = [
