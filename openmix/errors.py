@@ -28,8 +28,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     "; did you mean 'cutmix'?"
     """
     choices = [str(k) for k in known]
-    by_lower = {c.lower(): c for c in choices}
-    near = difflib.get_close_matches(str(name).lower(), by_lower, n=1, cutoff=0.6)
-    if near:
-        return f"; did you mean '{by_lower[near[0]]}'?"
+    likeness = {choice: _likeness(choice.lower(), str(name).lower()) for choice in choices}
+    nearest = max(choices, key=likeness.__getitem__, default="")
+    if likeness.get(nearest, 0) >= 0.6:
+        return f"; did you mean '{nearest}'?"
     return f"; known: {', '.join(sorted(choices))}" if choices else ""
+
+
+def _likeness(one: str, other: str) -> float:
+    """Return how alike two words are, from 0 to 1, read forwards or backwards, whichever is more.
+
+    difflib aligns the longest common run, of equal ones the first, be it the wrong one of a name that repeats itself.
+    """
+    pairs = (one, other), (one[::-1], other[::-1])
+    return max(difflib.SequenceMatcher(None, *pair).ratio() for pair in pairs)

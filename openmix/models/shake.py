@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor, nn
 
+from openmix.ops.checks import check_choice, check_probability
+
 __all__ = ["ShakeBackward", "ShakeDrop", "ShakeForward", "ShakeLevel", "ShakeShakeSum", "shake_scale", "shake_sum"]
 
 ShakeForward = Literal["even", "shake"]
@@ -99,9 +101,9 @@ class ShakeShakeSum(nn.Module):
         self, forward: ShakeForward = "shake", backward: ShakeBackward = "shake", level: ShakeLevel = "image"
     ) -> None:
         super().__init__()
-        _check("forward", forward, ShakeForward)
-        _check("backward", backward, ShakeBackward)
-        _check("level", level, ShakeLevel)
+        check_choice("forward", forward, get_args(ShakeForward))
+        check_choice("backward", backward, get_args(ShakeBackward))
+        check_choice("level", level, get_args(ShakeLevel))
         self.forward_mode = forward
         self.backward_mode = backward
         self.level: ShakeLevel = level
@@ -138,9 +140,8 @@ class ShakeDrop(nn.Module):
 
     def __init__(self, keep_prob: float, level: ShakeLevel = "image") -> None:
         super().__init__()
-        if not 0 <= keep_prob <= 1:
-            raise ValueError(f"keep_prob must be in [0, 1], got {keep_prob}")
-        _check("level", level, ShakeLevel)
+        check_probability("keep_prob", keep_prob)
+        check_choice("level", level, get_args(ShakeLevel))
         self.keep_prob = keep_prob
         self.level: ShakeLevel = level
 
@@ -151,11 +152,6 @@ class ShakeDrop(nn.Module):
         kept = torch.rand((), dtype=torch.float32, device=x.device) < self.keep_prob
         alpha, beta = _draw(x, self.level)
         return shake_scale(x, torch.where(kept, 1.0, 2 * alpha - 1), torch.where(kept, 1.0, beta))
-
-
-def _check(argument: str, value: str, choices: Any) -> None:
-    if value not in get_args(choices):
-        raise ValueError(f"{argument} must be one of {', '.join(get_args(choices))}, got {value!r}")
 
 
 def _draw(x: Tensor, level: ShakeLevel) -> tuple[Tensor, ...]:

@@ -98,6 +98,13 @@ def test_images_of_one_channel(name):
     assert torch.equal(images, before)
 
 
+@pytest.mark.parametrize("channels", [0, -2, 3.0, "3", True])
+@pytest.mark.parametrize("name", ALL)
+def test_other_numbers_of_channels_are_refused(name, channels):
+    with pytest.raises(ValueError, match=f"^in_channels must be an integer of at least 1, got {channels!r}$"):
+        build(name, in_channels=channels)
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_odd_sizes_and_a_single_image(name):
     network = build(name).eval()  # BatchNorm trains on no single number

@@ -50,6 +50,15 @@ def test_forward_by_hand():
         assert 0.1 < (x > 0).float().mean() < 1, "the test would not see every layer"
 
 
-def test_no_stage_is_refused():
-    with pytest.raises(ValueError, match="widths"):
-        ConvNet(())
+@pytest.mark.parametrize(
+    ("widths", "message"),
+    [
+        ((), r"widths must be the channels of one stage at least, got \(\)"),
+        (32, "widths must be the channels of one stage at least, got 32"),
+        ((4, 0), "each of widths must be an integer of at least 1, got 0"),
+        ((4.0,), "each of widths must be an integer of at least 1, got 4.0"),
+    ],
+)
+def test_what_is_refused(widths, message):
+    with pytest.raises(ValueError, match=message):
+        ConvNet(widths)

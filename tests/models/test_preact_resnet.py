@@ -45,7 +45,11 @@ def test_initial_weights_are_torchs():
     ("arguments", "message"),
     [
         ({"depth": 20}, "depth must be one of 18, 34, 50, 101, 152, got 20"),
-        ({"stride": 0}, "stride must be 1 .* or 2 .*, got 0"),
+        ({"depth": 18.0}, "depth must be one of .*, got 18.0"),
+        ({"stride": 0}, "stride must be one of 1, 2, got 0"),
+        ({"stride": 3}, "stride must be one of 1, 2, got 3"),
+        ({"stride": 1.5}, "stride must be one of 1, 2, got 1.5"),
+        ({"stride": True}, "stride must be one of 1, 2, got True"),
     ],
 )
 def test_what_is_refused(arguments, message):

@@ -180,12 +180,24 @@ def test_parameters(depth, alpha, bottleneck, millions, channels, parameters):
     assert abs(parameters / 1e6 / millions - 1) < 0.05
 
 
-def test_widths_round_ties_to_even():
+def widths_of(*arguments) -> list[int]:
     with torch.device("meta"):
-        network = PyramidNet(110, 270, bottleneck=True)  # by 7.5 a block
-    widths = [block.conv1.out_channels for name in network.stage_names for block in network.get_submodule(name)]
+        network = PyramidNet(*arguments)
+    return [block.conv1.out_channels for name in network.stage_names for block in network.get_submodule(name)]
+
+
+def test_widths_round_ties_to_even():
+    widths = widths_of(110, 270, True)  # by 7.5 a block, which adds up without an error
     assert widths[:6] == [24, 31, 38, 46, 54, 61]
     assert widths[-1] == 286
+
+
+def test_widths_are_added_up_as_the_authors_do():
+    """By 45 / 54 a block: what would be 23.5, 33.5 and 48.5 is a little less or more."""
+    widths = widths_of(110, 45)
+    assert [widths[block - 1] for block in (9, 21, 39)] == [23, 33, 49]
+    near = [Fraction(16) + Fraction(45 * block, 54) for block in range(1, 55)]
+    assert all(abs(width - exact) <= Fraction(1, 2) for width, exact in zip(widths, near, strict=True))
 
 
 @pytest.mark.parametrize("bottleneck", [False, True])
@@ -235,12 +247,15 @@ def test_initial_weights():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"depth": 112}, r"depth must be 6 n \+ 2, got 112"),
-        ({"depth": 2}, r"depth must be 6 n \+ 2, got 2"),
-        ({"depth": 14, "bottleneck": True}, r"depth must be 9 n \+ 2, got 14"),
-        ({"alpha": -1}, "alpha must not be negative, got -1"),
-        ({"shakedrop": 1.5}, r"shakedrop must be in \[0, 1\], got 1.5"),
-        ({"shakedrop": 0.5, "level": "pixel"}, "level must be one of batch, image, got 'pixel'"),
+        ({"depth": 112}, r"depth must be 6n \+ 2 with n >= 1, got 112"),
+        ({"depth": 2}, r"depth must be 6n \+ 2 with n >= 1, got 2"),
+        ({"depth": 110.0}, r"depth must be 6n \+ 2 with n >= 1, got 110.0"),
+        ({"depth": 14, "bottleneck": True}, r"depth must be 9n \+ 2 with n >= 1, got 14"),
+        ({"bottleneck": "no"}, "bottleneck must be True or False, got 'no'"),
+        ({"alpha": -1}, "alpha must be an integer of at least 0, got -1"),
+        ({"alpha": "48"}, "alpha must be an integer of at least 0, got '48'"),
+        ({"shakedrop": 1.5}, r"shakedrop must be a number in \[0, 1\], got 1.5"),
+        ({"level": "pixel"}, "level must be one of 'batch', 'image', got 'pixel'"),
     ],
 )
 def test_what_is_refused(arguments, message):

@@ -1,6 +1,7 @@
 """ResNet and ResNeXt with both stems, against torchvision's and timm's networks."""
 
 import math
+import re
 
 import pytest
 import timm
@@ -166,7 +167,7 @@ def test_initial_weights_of_a_seed_are_those_of_earlier_runs(depth):
     assert all(torch.equal(ours[k], expected[k]) for k in expected)
 
 
-@pytest.mark.parametrize("depth", [0, 20, "18"])
+@pytest.mark.parametrize("depth", [0, 20, "18", 50.0, [50]])
 @pytest.mark.parametrize(
     ("network", "known"),
     [
@@ -177,5 +178,19 @@ def test_initial_weights_of_a_seed_are_those_of_earlier_runs(depth):
     ],
 )
 def test_other_depths_are_refused(network, known, depth):
-    with pytest.raises(ValueError, match=f"depth must be one of {known}, got {depth}"):
+    with pytest.raises(ValueError, match=re.escape(f"depth must be one of {known}, got {depth!r}")):
         network(depth)
+
+
+@pytest.mark.parametrize("network", [ResNeXt, ResNeXt_CIFAR])
+@pytest.mark.parametrize("argument", ["groups", "width_per_group"])
+@pytest.mark.parametrize("value", [0, -2, 4.0, "4"])
+def test_other_groups_are_refused(network, argument, value):
+    with pytest.raises(ValueError, match=f"^{argument} must be an integer of at least 1, got {value!r}"):
+        network(50, **{argument: value})
+
+
+@pytest.mark.parametrize(("network", "depth"), [(ResNet, 18), (ResNet_CIFAR, 18), (ResNeXt, 50), (ResNeXt_CIFAR, 50)])
+def test_a_word_is_no_yes_or_no(network, depth):
+    with pytest.raises(ValueError, match="zero_init_residual must be True or False, got 'no'"):
+        network(depth, zero_init_residual="no")

@@ -213,9 +213,9 @@ def test_evaluation_is_the_mean_and_draws_nothing(level):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"forward": "keep"}, "forward must be one of even, shake, got 'keep'"),
-        ({"backward": "none"}, "backward must be one of keep, even, shake, got 'none'"),
-        ({"level": "pixel"}, "level must be one of batch, image, got 'pixel'"),
+        ({"forward": "keep"}, "forward must be one of 'even', 'shake', got 'keep'"),
+        ({"backward": "none"}, "backward must be one of 'keep', 'even', 'shake', got 'none'"),
+        ({"level": "pixel"}, "level must be one of 'batch', 'image', got 'pixel'"),
     ],
 )
 def test_unknown_modes_are_refused(arguments, message):
@@ -264,10 +264,10 @@ def test_a_certain_branch_is_passed_on():
 
 
 def test_what_shakedrop_cannot_take():
-    for keep_prob in (-0.1, 1.1):
-        with pytest.raises(ValueError, match=rf"keep_prob must be in \[0, 1\], got {keep_prob}"):
+    for keep_prob in (-0.1, 1.1, "0.5"):
+        with pytest.raises(ValueError, match=rf"keep_prob must be a number in \[0, 1\], got {keep_prob!r}"):
             ShakeDrop(keep_prob)
-    with pytest.raises(ValueError, match="level must be one of batch, image, got 'channel'"):
+    with pytest.raises(ValueError, match="level must be one of 'batch', 'image', got 'channel'"):
         ShakeDrop(0.5, "channel")
 
 

@@ -239,14 +239,19 @@ def test_initial_weights(build):
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: ShakeShake(25), r"depth must be 6 n \+ 2, such as 26, got 25"),
-        (lambda: ShakeShake(2), "depth must be 6"),
-        (lambda: ShakeShake(width=33), "width must be even and at least 2, got 33"),
-        (lambda: ShakeShake(8, 4, "keep"), "forward must be one of even, shake"),
-        (lambda: ShakeShake(8, 4, variant="rmix"), "variant must be one of faa, paper, got 'rmix'"),
-        (lambda: ShakeShakeNeXt(10), "depth must be 11 or more, got 10"),
-        (lambda: ShakeShakeNeXt(width=0), "width and cardinality must be 1 or more, got 0 and 4"),
-        (lambda: ShakeShakeNeXt(11, 1, 1, level="all"), "level must be one of batch, image"),
+        (lambda: ShakeShake(25), r"depth must be 6n \+ 2 with n >= 1, got 25"),
+        (lambda: ShakeShake(2), "depth must be 6.* got 2"),
+        (lambda: ShakeShake(26.0), "depth must be 6.* got 26.0"),
+        (lambda: ShakeShake(width=33), "width must be even, got 33"),
+        (lambda: ShakeShake(width=0), "width must be an integer of at least 2, got 0"),
+        (lambda: ShakeShake(width=32.0), "width must be an integer of at least 2, got 32.0"),
+        (lambda: ShakeShake(8, 4, "keep"), "forward must be one of 'even', 'shake'"),
+        (lambda: ShakeShake(8, 4, variant="rmix"), "variant must be one of 'faa', 'paper', got 'rmix'"),
+        (lambda: ShakeShakeNeXt(10), "depth must be an integer of at least 11, got 10"),
+        (lambda: ShakeShakeNeXt(29.0), "depth must be an integer of at least 11, got 29.0"),
+        (lambda: ShakeShakeNeXt(width=0), "width must be an integer of at least 1, got 0"),
+        (lambda: ShakeShakeNeXt(cardinality=4.0), "cardinality must be an integer of at least 1, got 4.0"),
+        (lambda: ShakeShakeNeXt(11, 1, 1, level="all"), "level must be one of 'batch', 'image'"),
     ],
 )
 def test_what_is_refused(build, message):

@@ -430,6 +430,13 @@ def test_networks_that_cannot_be_mixed_inside(name):
         ({"name": "resnet18", "model_args": {"global_pool": ""}}, r"pools to \(2, 512, 7, 7\).*global_pool"),
         ({"name": "vgg11_bn", "drop_path_rate": 0.1}, "cannot build vgg11_bn with .*drop_path_rate=0.1"),
         ({"name": "vit_tiny_patch16_224", "img_size": 4}, "vit_tiny_patch16_224|VisionTransformer"),
+        ({"name": "vit_tiny_patch16_224", "img_size": [12]}, r"^img_size must be an integer .* got \[12\]"),
+        ({"name": "vit_tiny_patch16_224", "img_size": (0, 32)}, r"^img_size must be an integer .* got \(0, 32\)"),
+        ({"name": "vit_tiny_patch16_224", "img_size": "32"}, "^img_size must be an integer .* got '32'"),
+        ({"name": "vit_tiny_patch16_224", "img_size": 32.0}, "^img_size must be an integer .* got 32.0"),
+        ({"name": "resnet18", "drop_rate": 1.5}, r"^drop_rate must be a number in \[0, 1\], got 1.5"),
+        ({"name": "resnet18", "drop_path_rate": -0.1}, r"^drop_path_rate must be a number in \[0, 1\], got -0.1"),
+        ({"name": "resnet18", "pretrained": "no"}, "^pretrained must be True or False, got 'no'"),
         ({"name": "resnet18.nobody"}, "cannot build resnet18.nobody"),
         (
             {"name": "regnetx_080", "pretrained": True, "model_args": {"pretrained_cfg": {"url": ""}}},

@@ -261,15 +261,19 @@ def test_initial_weights(name):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: DenseNet(122), "depth must be one of 121, 161, 169, 201 or 6n .* 4 with n >= 1, got 122"),
-        (lambda: DenseNet(4), "got 4"),
-        (lambda: DenseNet(40, growth_rate=0), "growth_rate must be at least 1, got 0"),
-        (lambda: DenseNet(40, drop_rate=1.0), r"drop_rate must be in \[0, 1\), got 1.0"),
-        (lambda: DenseNet(40, stem="small"), "stem must be one of imagenet, cifar, got 'small'"),
-        (lambda: MobileNetV2(stem="small"), "stem must be one of imagenet, cifar, got 'small'"),
-        (lambda: MobileNetV2(0.0), "width_mult must be positive, got 0.0"),
-        (lambda: MobileNetV2(math.nan), "width_mult must be positive, got nan"),
+        (lambda: DenseNet(122), "depth must be one of 121, 161, 169, 201 or 6n .* 4, got 122"),
+        (lambda: DenseNet(121.0), "depth must be an integer of at least 10, got 121.0"),
+        (lambda: DenseNet(4), "depth must be an integer of at least 10, got 4"),
+        (lambda: DenseNet(40, growth_rate=0), "growth_rate must be an integer of at least 1, got 0"),
+        (lambda: DenseNet(40, growth_rate=12.0), "growth_rate must be an integer of at least 1, got 12.0"),
+        (lambda: DenseNet(40, drop_rate=1.0), r"drop_rate must be a number in \[0, 1\), got 1.0"),
+        (lambda: DenseNet(40, stem="small"), "stem must be one of 'imagenet', 'cifar', got 'small'"),
+        (lambda: MobileNetV2(stem="small"), "stem must be one of 'imagenet', 'cifar', got 'small'"),
+        (lambda: MobileNetV2(0.0), "width_mult must be a number above 0, got 0.0"),
+        (lambda: MobileNetV2(math.nan), "width_mult must be a number above 0, got nan"),
+        (lambda: MobileNetV2(math.inf), "width_mult must be a number above 0, got inf"),
         (lambda: VGG(12), "depth must be one of 11, 13, 16, 19, got 12"),
+        (lambda: VGG(16.0), "depth must be one of 11, 13, 16, 19, got 16.0"),
     ],
 )
 def test_what_is_refused(make, message):

@@ -269,6 +269,12 @@ def prefixed(prefix: str) -> dict[str, Tensor]:
     return {prefix + key: value for key, value in WEIGHTS.items()}
 
 
+def holding_itself(content: dict) -> dict:
+    content = dict(content)
+    content["model"] = content
+    return content
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -285,6 +291,7 @@ def prefixed(prefix: str) -> dict[str, Tensor]:
         {"format": "openmix", "model": prefixed("x."), "ema": {**prefixed("module."), "n_averaged": torch.tensor(9)}},
         {"format": "openmix", "model": WEIGHTS, "ema": None},
         {"ema": {"decay": 0.999}, "state_dict": WEIGHTS},
+        holding_itself(WEIGHTS),
     ],
     ids=lambda content: "-".join(list(content)[:3]),
 )
@@ -354,7 +361,9 @@ def test_damaged_files(tmp_path, name):
         read_weights(path)
 
 
-@pytest.mark.parametrize("content", [{}, {"state_dict": {}}, {"epoch": 3}, [torch.zeros(2)], torch.zeros(3)])
+@pytest.mark.parametrize(
+    "content", [{}, {"state_dict": {}}, {"epoch": 3}, [torch.zeros(2)], torch.zeros(3), holding_itself({})]
+)
 def test_files_without_weights(tmp_path, content):
     torch.save(content, tmp_path / "w.pth")
     with pytest.raises(UserError, match="holds no weights: expected tensors by name"):
@@ -454,6 +463,53 @@ def test_what_does_not_fit_is_named(change, message):
     change(weights)
     with pytest.raises(UserError, match=re.escape(message)):
         fit_weights(weights, small())
+
+
+@pytest.mark.parametrize("exact", ["backbone.layer1.0.weight", "head.fc.weight"])
+@pytest.mark.parametrize("last", [True, False])
+def test_two_names_for_one_are_an_error_in_any_order(exact, last):
+    other = {exact.replace("head.fc", "fc").removeprefix("backbone."): WEIGHTS[exact] + 1}
+    weights = {**WEIGHTS, **other} if last else {**other, **WEIGHTS}
+    with pytest.raises(UserError, match=f"config's: 1 unexpected: {next(iter(other))}$"):
+        fit_weights(weights, small())
+
+
+def with_one(value: float, *, at: str = "backbone.layer1.0.weight") -> Tensor:
+    tensor = WEIGHTS[at].double()
+    tensor.view(-1)[3] = value
+    return tensor
+
+
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        (WEIGHTS["backbone.layer1.0.weight"].to(torch.int8), "int8, not float32"),
+        (WEIGHTS["backbone.layer1.0.weight"].bool(), "bool, not float32"),
+        (WEIGHTS["backbone.layer1.0.weight"].to(torch.complex64), "complex64, not float32"),
+        (with_one(float("nan")), "not all finite"),
+        (with_one(float("-inf")), "not all finite"),
+        (with_one(1e300), "not all finite"),  # in float32
+        (WEIGHTS["backbone.layer1.0.weight"].to("meta"), "without values, of the meta device"),
+        (WEIGHTS["backbone.layer1.0.weight"].to_sparse(), "not dense"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_tensors_that_are_no_weights_are_refused(value, why):
+    with pytest.raises(UserError, match=rf"1 of the .* weights: backbone\.layer1\.0\.weight \({why}\)$"):
+        fit_weights({**WEIGHTS, "backbone.layer1.0.weight": value}, small())
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
+@pytest.mark.parametrize("name", ["head.fc.weight", "backbone.layer1.1.num_batches_tracked"])
+def test_quantised_tensors_are_refused(name):
+    value = torch.quantize_per_tensor(WEIGHTS[name].float(), 0.1, 0, torch.qint8)
+    with pytest.raises(UserError, match=rf"weights: {name} \(quantised\)$"):
+        fit_weights({**WEIGHTS, name: value}, small())
+
+
+def test_what_is_left_out_may_be_anything():
+    copy = {"ema_head_fc_bias": torch.full((5,), torch.nan)}
+    assert same(fit_weights({**WEIGHTS, **copy}, small()).weights, WEIGHTS)
 
 
 def test_another_network_altogether():

@@ -90,13 +90,18 @@ def test_dropout_is_for_training_alone():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"depth": 18}, r"depth must be 6n \+ 4 with n >= 1, .* got 18"),
-        ({"depth": 4}, r"depth must be 6n \+ 4 with n >= 1, .* got 4"),
+        ({"depth": 18}, r"depth must be 6n \+ 4 with n >= 1, got 18"),
+        ({"depth": 4}, r"depth must be 6n \+ 4 with n >= 1, got 4"),
+        ({"depth": 28.0}, r"depth must be 6n \+ 4 with n >= 1, got 28.0"),
+        ({"depth": "28"}, r"depth must be 6n \+ 4 with n >= 1, got '28'"),
         ({"depth": -2}, r"depth must be 6n \+ 4"),
-        ({"widen_factor": 0}, "widen_factor must be at least 1, got 0"),
-        ({"variant": "classic"}, "variant must be one of paper, faa, rmix, openmixup, got 'classic'"),
-        ({"drop_rate": 1.0}, r"drop_rate must be in \[0, 1\), got 1.0"),
-        ({"drop_rate": -0.1}, r"drop_rate must be in \[0, 1\)"),
+        ({"widen_factor": 0}, "widen_factor must be an integer of at least 1, got 0"),
+        ({"widen_factor": 2.5}, "widen_factor must be an integer of at least 1, got 2.5"),
+        ({"variant": "classic"}, "variant must be one of 'paper', 'faa', 'rmix', 'openmixup', got 'classic'"),
+        ({"variant": ["paper"]}, r"variant must be one of .*, got \['paper'\]"),
+        ({"drop_rate": 1.0}, r"drop_rate must be a number in \[0, 1\), got 1.0"),
+        ({"drop_rate": "0.3"}, r"drop_rate must be a number in \[0, 1\), got '0.3'"),
+        ({"drop_rate": -0.1}, r"drop_rate must be a number in \[0, 1\)"),
     ],
 )
 def test_what_is_refused(arguments, message):

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import nn
 
 from openmix.models.backbones.staged import StagedNetwork
+from openmix.ops.checks import check_integer
 
 __all__ = ["ConvNet"]
 
@@ -20,13 +21,16 @@ class ConvNet(StagedNetwork):
         in_channels: of the images.
 
     Raises:
-        ValueError: no stage.
+        ValueError: no stage, or one without channels; in_channels below 1.
     """
 
     def __init__(self, widths: Sequence[int] = (32, 64, 128), in_channels: int = 3) -> None:
         super().__init__()
-        if not widths:
-            raise ValueError("widths must name the channels of one stage at least")
+        if not isinstance(widths, Sequence) or not widths:
+            raise ValueError(f"widths must be the channels of one stage at least, got {widths!r}")
+        for width in widths:
+            check_integer("each of widths", width, 1)
+        check_integer("in_channels", in_channels, 1)
         self.stage_names = tuple(f"layer{i}" for i in range(1, len(widths) + 1))
         self.out_channels = tuple(widths)
         for i, (name, width) in enumerate(zip(self.stage_names, widths, strict=True)):

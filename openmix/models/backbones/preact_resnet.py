@@ -3,7 +3,9 @@
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from openmix.models.backbones.checks import check_one_of
 from openmix.models.backbones.staged import StagedNetwork
+from openmix.ops.checks import check_integer
 
 __all__ = ["PreActResNet"]
 
@@ -78,7 +80,7 @@ class PreActResNet(StagedNetwork):
         stride: of the stem: 1 for images of 32 pixels (default), 2 for 64.
 
     Raises:
-        ValueError: another depth, or a stride below 1.
+        ValueError: another depth or stride, or in_channels below 1.
 
     >>> import torch
     >>> [tuple(f.shape) for f in PreActResNet(18, stride=2)(torch.rand(2, 3, 64, 64))]
@@ -89,10 +91,9 @@ class PreActResNet(StagedNetwork):
 
     def __init__(self, depth: int = 18, in_channels: int = 3, stride: int = 1) -> None:
         super().__init__()
-        if depth not in ARCHITECTURES:
-            raise ValueError(f"depth must be one of {', '.join(map(str, ARCHITECTURES))}, got {depth}")
-        if stride < 1:
-            raise ValueError(f"stride must be 1 (images of 32 pixels) or 2 (64), got {stride}")
+        check_one_of("depth", depth, ARCHITECTURES)
+        check_one_of("stride", stride, (1, 2))
+        check_integer("in_channels", in_channels, 1)
         block, layers = ARCHITECTURES[depth]
         widths = (64, 128, 256, 512)
         self.out_channels = tuple(width * block.expansion for width in widths)

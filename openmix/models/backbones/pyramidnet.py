@@ -1,13 +1,16 @@
 """PyramidNet (Han, Kim and Kim, CVPR 2017), arXiv:1610.02915, for small images, with ShakeDrop if wanted."""
 
 from collections import OrderedDict
+from typing import get_args
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from openmix.models.backbones.checks import count_blocks
 from openmix.models.backbones.resnet import he_init
 from openmix.models.backbones.staged import StagedNetwork
 from openmix.models.shake import ShakeDrop, ShakeLevel
+from openmix.ops.checks import check_choice, check_flag, check_integer, check_probability
 
 __all__ = ["PyramidNet"]
 
@@ -40,10 +43,10 @@ class _PyramidBlock(nn.Sequential):
 class PyramidNet(StagedNetwork):
     """Additive PyramidNet: every block is a little wider than the one before it; for images of 32 pixels or so.
 
-    Block k of K has ``round(16 + alpha * k / K)`` channels, or 4 times as many at its end with bottlenecks. There is no
-    ReLU before a block's first convolution; the last stage is followed by BatchNorm and ReLU. Convolutions are
-    initialised by He's rule (fan out). Parameters have the names of the authors' PyTorch code, the classifier apart,
-    and ties of ``round`` go to the even number as there.
+    Block k of K has ``round(16 + alpha * k / K)`` channels, or 4 times as many at its end with bottlenecks; as in the
+    authors' PyTorch code, alpha / K is added up in floating point, and a tie goes to the even number if the sum is
+    exact. There is no ReLU before a block's first convolution; the last stage is followed by BatchNorm and ReLU.
+    Convolutions are initialised by He's rule (fan out). Parameters have the authors' names, the classifier apart.
 
     Args:
         depth: 6 n + 2 for n blocks in each of the three stages, 9 n + 2 with bottlenecks; default 110.
@@ -55,7 +58,7 @@ class PyramidNet(StagedNetwork):
         in_channels: of the images.
 
     Raises:
-        ValueError: a depth or a shakedrop that there is not, or a negative alpha.
+        ValueError: a depth, shakedrop or level that there is not, a negative alpha, or in_channels below 1.
     """
 
     stage_names = ("layer1", "layer2", "layer3")
@@ -70,21 +73,21 @@ class PyramidNet(StagedNetwork):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        period = 9 if bottleneck else 6
-        if depth < period + 2 or depth % period != 2:
-            raise ValueError(f"depth must be {period} n + 2, got {depth}")
-        if alpha < 0:
-            raise ValueError(f"alpha must not be negative, got {alpha}")
-        if not 0 <= shakedrop <= 1:
-            raise ValueError(f"shakedrop must be in [0, 1], got {shakedrop}")
+        check_flag("bottleneck", bottleneck)
+        count = count_blocks(depth, 9 if bottleneck else 6, 2)
+        check_integer("alpha", alpha, 0)
+        check_probability("shakedrop", shakedrop)
+        check_choice("level", level, get_args(ShakeLevel))
+        check_integer("in_channels", in_channels, 1)
         self.conv1 = nn.Conv2d(in_channels, 16, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(16)
-        channels, out_channels, count = 16, [], depth // period
+        channels, out_channels, exact = 16, [], 16.0
         blocks = len(self.stage_names) * count
         for i, name in enumerate(self.stage_names):
             stage = []
             for k in range(count * i + 1, count * (i + 1) + 1):
-                width = round(16 + alpha * k / blocks)
+                exact += alpha / blocks  # a sum, whose errors decide ties as they do in the authors' code
+                width = round(exact)
                 noise = ShakeDrop(1 - shakedrop * k / blocks, level) if shakedrop else nn.Identity()
                 stride = 2 if i and not stage else 1
                 stage.append(_PyramidBlock(channels, width, bottleneck, stride, noise))

@@ -10,7 +10,9 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from openmix.models.backbones.checks import check_one_of
 from openmix.models.backbones.staged import StagedNetwork
+from openmix.ops.checks import check_flag, check_integer
 
 __all__ = ["ResNeXt", "ResNeXt_CIFAR", "ResNet", "ResNet_CIFAR", "he_init"]
 
@@ -39,8 +41,10 @@ def _blocks(
     depth: int, depths: Sequence[int], zero_init_residual: bool, groups: int = 1, width_per_group: int = 64
 ) -> torchvision.models.ResNet:
     """Return torchvision's network of a depth, if it is among the known ones."""
-    if depth not in depths:
-        raise ValueError(f"depth must be one of {', '.join(map(str, depths))}, got {depth}")
+    check_one_of("depth", depth, depths)
+    check_flag("zero_init_residual", zero_init_residual)
+    check_integer("groups", groups, 1)
+    check_integer("width_per_group", width_per_group, 1)
     block, layers = ARCHITECTURES[depth]
     # its classifier is thrown away
     return torchvision.models.ResNet(block, layers, 1, zero_init_residual, groups, width_per_group)
@@ -70,10 +74,12 @@ class _TorchvisionResNet(StagedNetwork):
 
 
 def _imagenet_stem(in_channels: int) -> tuple[nn.Conv2d, nn.Module]:
+    check_integer("in_channels", in_channels, 1)
     return nn.Conv2d(in_channels, 64, 7, stride=2, padding=3, bias=False), nn.MaxPool2d(3, stride=2, padding=1)
 
 
 def _cifar_stem(in_channels: int) -> tuple[nn.Conv2d, nn.Module]:
+    check_integer("in_channels", in_channels, 1)
     return nn.Conv2d(in_channels, 64, 3, padding=1, bias=False), nn.Identity()
 
 
@@ -91,7 +97,7 @@ class ResNet(_TorchvisionResNet):
             starts as the identity; default no, as torchvision.
 
     Raises:
-        ValueError: another depth.
+        ValueError: another depth, or in_channels below 1.
 
     >>> import torch
     >>> [tuple(f.shape) for f in ResNet(18).eval()(torch.rand(1, 3, 64, 64))]
@@ -116,7 +122,7 @@ class ResNet_CIFAR(_TorchvisionResNet):  # noqa: N801  (OpenMixup's name)
             starts as the identity; default yes, as OpenMixup.
 
     Raises:
-        ValueError: another depth.
+        ValueError: another depth, or in_channels below 1.
     """
 
     def __init__(self, depth: int = 18, in_channels: int = 3, zero_init_residual: bool = True) -> None:
@@ -138,7 +144,7 @@ class ResNeXt(_TorchvisionResNet):
             torchvision.
 
     Raises:
-        ValueError: another depth.
+        ValueError: another depth; groups, width_per_group or in_channels below 1.
     """
 
     def __init__(
@@ -165,7 +171,7 @@ class ResNeXt_CIFAR(_TorchvisionResNet):  # noqa: N801  (OpenMixup's name)
             OpenMixup.
 
     Raises:
-        ValueError: another depth.
+        ValueError: another depth; groups, width_per_group or in_channels below 1.
     """
 
     def __init__(

@@ -5,6 +5,7 @@ from torch.nn import functional as F
 
 from openmix.models.backbones.resnet import he_init
 from openmix.models.backbones.staged import StagedNetwork
+from openmix.ops.checks import check_integer
 
 __all__ = ["ResNeXt29_4_24"]
 
@@ -46,6 +47,9 @@ class ResNeXt29_4_24(StagedNetwork):  # noqa: N801  (R-Mix's name)
     Args:
         in_channels: of the images.
 
+    Raises:
+        ValueError: in_channels below 1.
+
     >>> import torch
     >>> [tuple(f.shape) for f in ResNeXt29_4_24()(torch.rand(2, 3, 32, 32))]
     [(2, 256, 32, 32), (2, 512, 16, 16), (2, 1024, 8, 8)]
@@ -56,6 +60,7 @@ class ResNeXt29_4_24(StagedNetwork):  # noqa: N801  (R-Mix's name)
 
     def __init__(self, in_channels: int = 3) -> None:
         super().__init__()
+        check_integer("in_channels", in_channels, 1)
         self.conv_1_3x3 = nn.Conv2d(in_channels, 64, 3, padding=1, bias=False)
         self.bn_1 = nn.BatchNorm2d(64)
         channels = 64

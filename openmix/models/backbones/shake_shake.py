@@ -7,8 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from openmix.models.backbones.checks import count_blocks
 from openmix.models.backbones.staged import StagedNetwork
 from openmix.models.shake import ShakeBackward, ShakeForward, ShakeLevel, ShakeShakeSum
+from openmix.ops.checks import check_choice, check_integer
 
 __all__ = ["ShakeShake", "ShakeShakeNeXt"]
 
@@ -113,7 +115,7 @@ class ShakeShake(_ShakeNetwork):
         in_channels: of the images.
 
     Raises:
-        ValueError: another depth, an odd width, or an unknown forward, backward, level or variant.
+        ValueError: another depth, an odd width, in_channels below 1, or an unknown forward, backward, level or variant.
     """
 
     def __init__(
@@ -127,12 +129,12 @@ class ShakeShake(_ShakeNetwork):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        if depth < 8 or depth % 6 != 2:
-            raise ValueError(f"depth must be 6 n + 2, such as 26, got {depth}")
-        if width < 2 or width % 2:
-            raise ValueError(f"width must be even and at least 2, got {width}")
-        if variant not in ("faa", "paper"):
-            raise ValueError(f"variant must be one of faa, paper, got {variant!r}")
+        blocks = count_blocks(depth, 6, 2)
+        check_integer("width", width, 2)
+        if width % 2:
+            raise ValueError(f"width must be even, got {width}")
+        check_choice("variant", variant, ("faa", "paper"))
+        check_integer("in_channels", in_channels, 1)
 
         def block(channels: int, out: int, stride: int) -> nn.Module:
             if channels != out:
@@ -146,7 +148,7 @@ class ShakeShake(_ShakeNetwork):
         stem = nn.Conv2d(in_channels, 16, 3, padding=1, bias=variant == "faa")
         if variant == "paper":
             stem = nn.Sequential(stem, nn.BatchNorm2d(16))
-        self._build(stem, 16, depth // 6, block)
+        self._build(stem, 16, blocks, block)
 
 
 class ShakeShakeNeXt(_ShakeNetwork):
@@ -167,7 +169,7 @@ class ShakeShakeNeXt(_ShakeNetwork):
         in_channels: of the images.
 
     Raises:
-        ValueError: no block, width or cardinality below 1, or an unknown forward, backward or level.
+        ValueError: no block; width, cardinality or in_channels below 1; an unknown forward, backward or level.
     """
 
     out_channels = (256, 512, 1024)
@@ -183,10 +185,10 @@ class ShakeShakeNeXt(_ShakeNetwork):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        if depth < 11:
-            raise ValueError(f"depth must be 11 or more, got {depth}")
-        if width < 1 or cardinality < 1:
-            raise ValueError(f"width and cardinality must be 1 or more, got {width} and {cardinality}")
+        check_integer("depth", depth, 11)
+        check_integer("width", width, 1)
+        check_integer("cardinality", cardinality, 1)
+        check_integer("in_channels", in_channels, 1)
 
         def branch(channels: int, out: int, stride: int) -> nn.Module:
             return _grouped_branch(channels, out // 256 * width * cardinality, out, stride, cardinality)

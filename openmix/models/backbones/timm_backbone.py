@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from openmix.models.backbones.timm_anatomy import examine
+from openmix.ops.checks import check_flag, check_integer, check_probability
 
 __all__ = ["TimmBackbone"]
 
@@ -52,8 +53,8 @@ class TimmBackbone(nn.Module):
         in_channels: of the images; timm fits pretrained weights to another number than 3.
         img_size: height and width of the images, or one number for both; only for networks that are made for one size,
             as most with positions or windows are. Default timm's own.
-        drop_rate: of the dropout before the classifier; default timm's own, 0 for most networks.
-        drop_path_rate: of stochastic depth; default timm's own, 0 for most networks.
+        drop_rate: of the dropout before the classifier, in [0, 1]; default timm's own, 0 for most networks.
+        drop_path_rate: of stochastic depth, in [0, 1]; default timm's own, 0 for most networks.
         model_args: further arguments of the network's class in timm.
 
     Attributes:
@@ -63,8 +64,8 @@ class TimmBackbone(nn.Module):
         out_channels: the channels of each map.
 
     Raises:
-        ValueError: unknown name, arguments that timm's network does not take, weights that cannot be had, a network of
-            which timm does not yield intermediate maps.
+        ValueError: unknown name, an argument out of range or that timm's network does not take, weights that cannot be
+            had, a network of which timm does not yield intermediate maps.
 
     >>> net = TimmBackbone("test_vit", img_size=32, model_args={"patch_size": 4})
     >>> net.stage_names
@@ -84,6 +85,12 @@ class TimmBackbone(nn.Module):
         model_args: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        check_flag("pretrained", pretrained)
+        check_integer("in_channels", in_channels, 1)
+        _check_size(img_size)
+        for rate, value in (("drop_rate", drop_rate), ("drop_path_rate", drop_path_rate)):
+            if value is not None:
+                check_probability(rate, value)
         for key in OWN:
             if key in (model_args or {}):
                 raise ValueError(f"model_args must not hold {key}: {OWN[key]}")
@@ -119,6 +126,13 @@ class TimmBackbone(nn.Module):
         """Return the feature maps for images (B, C, H, W); the last one is what a classifier pools."""
         x, maps = self.net.forward_intermediates(images, indices=self._indices, output_fmt="NCHW")
         return (*maps[:-1], self.finish(x, maps[-1].shape[2:]))
+
+
+def _check_size(img_size: int | Sequence[int] | None) -> None:
+    """Raise ValueError unless ``img_size`` is a height and a width, one number for both, or None."""
+    sides = img_size if isinstance(img_size, Sequence) else (img_size, img_size)
+    if img_size is not None and (len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides)):
+        raise ValueError(f"img_size must be an integer of at least 1, or a height and a width, got {img_size!r}")
 
 
 def _build(name: str, arguments: Mapping[str, Any], pretrained: bool) -> nn.Module:

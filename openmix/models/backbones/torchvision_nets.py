@@ -16,8 +16,10 @@ import torchvision
 from torch import Tensor, nn
 from torchvision.models.vgg import cfgs, make_layers
 
+from openmix.models.backbones.checks import check_drop_rate, check_one_of
 from openmix.models.backbones.resnet import he_init
 from openmix.models.backbones.staged import StagedNetwork
+from openmix.ops.checks import check_choice, check_integer, check_positive
 
 __all__ = ["VGG", "DenseNet", "MobileNetV2", "Stem"]
 
@@ -31,11 +33,6 @@ DENSENETS = {
     201: (32, (6, 12, 48, 32)),
 }
 VGGS = {11: "A", 13: "B", 16: "D", 19: "E"}
-
-
-def _check_stem(stem: str) -> None:
-    if stem not in get_args(Stem):
-        raise ValueError(f"stem must be one of {', '.join(get_args(Stem))}, got {stem!r}")
 
 
 class _Features(StagedNetwork):
@@ -79,7 +76,7 @@ class DenseNet(_Features):
         in_channels: of the images.
 
     Raises:
-        ValueError: another depth or stem, a growth rate below 1, a drop_rate out of range.
+        ValueError: another depth or stem, a growth rate or in_channels below 1, a drop_rate out of range.
 
     >>> import torch
     >>> [tuple(f.shape) for f in DenseNet(40, growth_rate=12)(torch.rand(2, 3, 32, 32))]
@@ -94,13 +91,12 @@ class DenseNet(_Features):
         drop_rate: float = 0.0,
         in_channels: int = 3,
     ) -> None:
-        _check_stem(stem)
-        if not 0 <= drop_rate < 1:
-            raise ValueError(f"drop_rate must be in [0, 1), got {drop_rate}")
+        check_choice("stem", stem, get_args(Stem))
+        check_drop_rate(drop_rate)
+        check_integer("in_channels", in_channels, 1)
         default, layers = _densenet(depth)
         growth = default if growth_rate is None else growth_rate
-        if growth < 1:
-            raise ValueError(f"growth_rate must be at least 1, got {growth}")
+        check_integer("growth_rate", growth, 1)
         features = torchvision.models.DenseNet(growth, layers, 2 * growth, drop_rate=drop_rate, num_classes=1).features
         if stem == "cifar":
             del features.norm0, features.relu0, features.pool0
@@ -119,11 +115,12 @@ class DenseNet(_Features):
 
 def _densenet(depth: int) -> tuple[int, tuple[int, ...]]:
     """Return the default growth rate, and the layers of each block."""
+    check_integer("depth", depth, 10)
     if depth in DENSENETS:
         return DENSENETS[depth]
     n, rest = divmod(depth - 4, 6)
-    if rest or n < 1:
-        raise ValueError(f"depth must be one of {', '.join(map(str, DENSENETS))} or 6n + 4 with n >= 1, got {depth}")
+    if rest:
+        raise ValueError(f"depth must be one of {', '.join(map(str, DENSENETS))} or 6n + 4, got {depth}")
     return 12, (n, n, n)
 
 
@@ -141,7 +138,7 @@ class VGG(_Features):
         in_channels: of the images.
 
     Raises:
-        ValueError: another depth.
+        ValueError: another depth, or in_channels below 1.
 
     >>> import torch
     >>> [tuple(f.shape[2:]) for f in VGG(11)(torch.rand(2, 3, 32, 32))]
@@ -149,8 +146,8 @@ class VGG(_Features):
     """
 
     def __init__(self, depth: int = 16, in_channels: int = 3) -> None:
-        if depth not in VGGS:
-            raise ValueError(f"depth must be one of {', '.join(map(str, VGGS))}, got {depth}")
+        check_one_of("depth", depth, VGGS)
+        check_integer("in_channels", in_channels, 1)
         features = make_layers(cfgs[VGGS[depth]], batch_norm=True)
         features[0] = nn.Conv2d(in_channels, 64, 3, padding=1)
         he_init(features)
@@ -177,7 +174,7 @@ class MobileNetV2(_Features):
         in_channels: of the images.
 
     Raises:
-        ValueError: another stem, a width_mult that is not positive.
+        ValueError: another stem, a width_mult that is not positive and finite, or in_channels below 1.
 
     >>> import torch
     >>> [tuple(f.shape) for f in MobileNetV2(0.5)(torch.rand(2, 3, 32, 32))]
@@ -185,9 +182,9 @@ class MobileNetV2(_Features):
     """
 
     def __init__(self, width_mult: float = 1.0, stem: Stem = "cifar", in_channels: int = 3) -> None:
-        _check_stem(stem)
-        if not width_mult > 0:
-            raise ValueError(f"width_mult must be positive, got {width_mult}")
+        check_positive("width_mult", width_mult)
+        check_choice("stem", stem, get_args(Stem))
+        check_integer("in_channels", in_channels, 1)
         stride = 1 if stem == "cifar" else 2
         rows = [  # expansion, channels, blocks, stride of the first: the paper's table 2
             [1, 16, 1, 1],

@@ -5,8 +5,10 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from openmix.models.backbones.checks import check_drop_rate, count_blocks
 from openmix.models.backbones.resnet import he_init
 from openmix.models.backbones.staged import StagedNetwork
+from openmix.ops.checks import check_choice, check_integer
 
 __all__ = ["VARIANTS", "Variant", "WideResNet"]
 
@@ -124,7 +126,7 @@ class WideResNet(StagedNetwork):
         in_channels: of the images.
 
     Raises:
-        ValueError: another depth, an unknown variant, a width or rate out of range.
+        ValueError: another depth, an unknown variant, a width or rate out of range, or in_channels below 1.
 
     >>> import torch
     >>> [tuple(f.shape) for f in WideResNet(16, 2, 'rmix')(torch.rand(2, 3, 32, 32))]
@@ -142,15 +144,11 @@ class WideResNet(StagedNetwork):
         in_channels: int = 3,
     ) -> None:
         super().__init__()
-        blocks, rest = divmod(depth - 4, 6)
-        if rest or blocks < 1:
-            raise ValueError(f"depth must be 6n + 4 with n >= 1, such as 16, 28 or 40, got {depth}")
-        if widen_factor < 1:
-            raise ValueError(f"widen_factor must be at least 1, got {widen_factor}")
-        if variant not in VARIANTS:
-            raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}")
-        if not 0 <= drop_rate < 1:
-            raise ValueError(f"drop_rate must be in [0, 1), got {drop_rate}")
+        blocks = count_blocks(depth, 6, 4)
+        check_integer("widen_factor", widen_factor, 1)
+        check_choice("variant", variant, tuple(VARIANTS))
+        check_drop_rate(drop_rate)
+        check_integer("in_channels", in_channels, 1)
         kind = VARIANTS[variant]
         self.out_channels = tuple(widen_factor * width for width in (16, 32, 64))
         self.conv1 = kind.conv(in_channels, 16, 3)
