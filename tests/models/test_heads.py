@@ -147,3 +147,25 @@ def test_labels_that_are_none_are_named():
         layer.loss(torch.zeros(4, 6), torch.zeros(5, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"labels must be in \[0, 6\), the number of classes, got 1 to 6"):
         layer.loss(torch.zeros(4, 6), torch.tensor([1, 2, 6, 3]))
+
+
+@pytest.mark.parametrize(
+    ("init", "std", "has_bias"),
+    [
+        ("normal", 0.01, False),
+        ("he", (2 / 400) ** 0.5, False),
+        ("torch", (1 / 3 / 400) ** 0.5, True),  # uniform in +-1/sqrt(in_channels)
+        ("torch_no_bias", (1 / 3 / 400) ** 0.5, False),
+    ],
+)
+def test_how_the_classifier_begins(init, std, has_bias):
+    torch.manual_seed(0)
+    head = ClsHead(500, 400, init=init)
+    assert head.fc.weight.std().item() == pytest.approx(std, rel=0.02)
+    assert (head.fc.weight.abs().max() <= 400**-0.5).item() == init.startswith("torch")
+    assert bool(head.fc.bias.any()) == has_bias
+
+
+def test_an_unknown_beginning():
+    with pytest.raises(ValueError, match="init must be one of normal, he, torch, torch_no_bias, got 'xavier'"):
+        ClsHead(5, 4, init="xavier")
