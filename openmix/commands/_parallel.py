@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
@@ -15,6 +16,7 @@ from openmix.errors import Reported
 __all__ = ["Outcome", "in_parallel", "stopped_by_signals"]
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+GRACE = 10.0  # seconds for the item at hand, of which a large image takes one or two
 
 
 class Stopped(Reported):
@@ -50,8 +52,10 @@ def stopped_by_signals() -> Iterator[None]:
 def in_parallel(function: Callable[[str], Any], items: Sequence[str], jobs: int) -> Iterator[Iterator[Outcome]]:
     """Start processes, and hand out what becomes of each item as it comes.
 
-    Leaving early waits until each process has done the item at hand. Each has a fixed share of the items: there is no
-    queue between them that a killed one could leave locked, and none goes on if this process is killed.
+    Leaving early waits until each process has done the item at hand, and kills those that take longer than ``GRACE``
+    seconds for that, or all at once when a further signal comes: what they write must be whole or not there. Each has a
+    fixed share of the items: there is no queue between them that a killed one could leave locked, and none goes on if
+    this process is killed.
 
     Args:
         function: is called with an item. Its ``Reported`` and ``OSError`` become outcomes, any other error ends it all.
@@ -68,12 +72,27 @@ def in_parallel(function: Callable[[str], Any], items: Sequence[str], jobs: int)
             workers[pipe] = process
         yield _outcomes(workers)
     finally:
-        for pipe, process in workers.items():
-            with contextlib.suppress(OSError):
-                pipe.send("stop")
-            with contextlib.suppress(EOFError, OSError):
-                while True:  # or it might wait for ever for what it says to be read
-                    pipe.recv()
+        _end(workers)
+
+
+def _end(workers: dict[Connection, multiprocessing.Process]) -> None:
+    """Tell the processes to stop, and wait for them as long as they may take."""
+    for pipe in workers:
+        with contextlib.suppress(OSError):
+            pipe.send("stop")
+    deadline = time.monotonic() + GRACE
+    left = dict(workers)
+    try:
+        while left and (ready := wait(list(left), max(0.0, deadline - time.monotonic()))):
+            for pipe in ready:
+                assert isinstance(pipe, Connection)
+                try:
+                    pipe.recv()  # or it might wait for ever for what it says to be read
+                except (EOFError, OSError):
+                    left.pop(pipe).join()
+    finally:
+        for process in left.values():
+            process.kill()
             process.join()
 
 

@@ -1,7 +1,7 @@
 """Convert a config of OpenMixup, or a checkpoint of OpenMixup, ResizeMix, R-Mix, CropMix, torchvision or timm.
 
 A config (.py, .json, .yaml) becomes one config file of openmix that passes 'openmix check', and the terminal tells what
-became of every key. A config is Python and is executed: convert only what you trust. A checkpoint (.pth, .pth.tar, .pt,
+became of every key. A config in Python is executed: convert only what you trust. A checkpoint (.pth, .pth.tar, .pt,
 .safetensors) is fitted by its names to the network of --config; nothing in it is executed.
 """
 
@@ -51,9 +51,8 @@ def _config(arguments: argparse.Namespace, out: Path) -> int:
     if out.suffix != ".py":
         raise UserError(f"a config is written as .py, not as {out.name}")
     text, report = convert_config(arguments.old, arguments.preset)
-    for line in report.lines():
-        print(line)
     if refused := report.of("refused"):
+        print("\n".join(report.lines()))
         reasons = "\n".join(f"{entry.key}: {entry.text}" for entry in refused)
         raise UserError(f"{arguments.old} cannot be converted, and nothing was written:\n{reasons}")
     try:
@@ -69,7 +68,7 @@ def _config(arguments: argparse.Namespace, out: Path) -> int:
         write_atomically(out, write)
     except OSError as error:
         raise UserError(f"cannot write {out}: {error.strerror or error}") from error
-    print(f"wrote {out}")
+    print("\n".join([*report.lines(), f"wrote {out}"]))
     return 0
 
 

@@ -1,10 +1,13 @@
 """Print published figures, with where they come from and what is known to be wrong with them."""
 
 import argparse
+import contextlib
 import csv
+import os
 import sys
+from collections.abc import Iterator
 
-from openmix.errors import UserError
+from openmix.errors import Reported, UserError
 
 __all__ = ["add_arguments", "main"]
 
@@ -33,18 +36,38 @@ def main(arguments: argparse.Namespace) -> int:
         figures += lookup(arguments.dataset, arguments.network, method)
     if not figures:
         raise UserError(_nothing(arguments))
-    if arguments.csv:
-        csv.writer(sys.stdout, lineterminator="\n").writerows([COLUMNS, *(f.cells for f in figures)])
-        return 0
-    console = Console(highlight=False)
-    if arguments.dataset or arguments.method:
-        for table in published_tables(figures):
-            console.print(table)
-    else:
-        console.print(overview(figures))
-        console.print(f"methods: {', '.join(METHODS)}")
-        console.print("openmix table --published DATASET [NETWORK] [--method M] prints them", markup=False)
+    with _writing():
+        if arguments.csv:
+            csv.writer(sys.stdout, lineterminator="\n").writerows([COLUMNS, *(f.cells for f in figures)])
+            return 0
+        console = Console(highlight=False)
+        with console.capture() as captured:  # written to a pipe that is closed, rich would end the program
+            if arguments.dataset or arguments.method:
+                for table in published_tables(figures):
+                    console.print(table, crop=False)  # of a table that is too wide no figure may lose a digit
+            else:
+                console.print(overview(figures), crop=False)
+                console.print(f"methods: {', '.join(METHODS)}")
+                console.print("openmix table --published DATASET [NETWORK] [--method M] prints them", markup=False)
+        sys.stdout.write(captured.get())
     return 0
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    """Let the output's reader stop before its end, as ``head`` does.
+
+    Raises:
+        Reported: it cannot be written.
+    """
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as error:
+        # what is left in the buffer must go somewhere, or Python complains of it when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            raise Reported(f"cannot write the figures: {error.strerror}") from None
 
 
 def _nothing(arguments: argparse.Namespace) -> str:

@@ -1,10 +1,11 @@
 """How OpenMixup's ``data`` becomes openmix's loaders and their normalisation."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
-from openmix.convert.pipeline import Normalization, convert_pipeline
+from openmix.convert.pipeline import Normalization, convert_pipeline, read_normalization
 from openmix.convert.report import Section
 
 __all__ = ["Evaluation", "convert_data"]
@@ -22,7 +23,7 @@ class Evaluation:
     Attributes:
         batch_size: of the validation, None where it does not say.
         num_workers: likewise.
-        interval: epochs between validations, None where there is no hook.
+        interval: what ``train_cfg.val_interval`` is to be, None for the default.
     """
 
     batch_size: int | None = None
@@ -49,6 +50,7 @@ def convert_data(top: Section, evaluation: Evaluation, num_classes: int) -> dict
         data.report.add("data.drop_last", "changed", f"{verdict}, as drop_last=True; OpenMixup trains on the rest")
     data.meaningless("drop_last", "an epoch's last step is dropped where it is not full, always")
     normalization = _normalization(top)
+    _refuse_shared_folders(data)
     new: dict[str, Any] = {}
     for split in ("train", "val", "test"):
         if split not in data:
@@ -74,8 +76,25 @@ def _normalization(top: Section) -> Normalization | None:
     """Return ``img_norm_cfg``, by which OpenMixup normalises what it prefetches, if there is one."""
     if "img_norm_cfg" not in top:
         return None
-    norm = top.renamed("img_norm_cfg", "data_preprocessor")
-    return tuple(norm["mean"]), tuple(norm["std"])
+    found = read_normalization(Section(top.get("img_norm_cfg"), "img_norm_cfg", top.report))
+    top.renamed("img_norm_cfg", "data_preprocessor")
+    return found
+
+
+def _refuse_shared_folders(data: Section) -> None:
+    """Refuse data sets that are different lists of one folder's images: read by folder, they would be the same."""
+    first: dict[PurePosixPath, tuple[str, Any]] = {}
+    for split in ("train", "val", "test"):
+        path = data.key(f"{split}.data_source")
+        source = Section(data.read(split, Mapping[str, Any], {}).get("data_source"), path, data.report)
+        if source.get("type") not in LISTS or "root" not in source:
+            continue
+        root = PurePosixPath(source.read("root", str))
+        other, listed = first.setdefault(root, (split, source.get("list_file")))
+        if listed != source.get("list_file"):
+            why = f"data.{other} and data.{split} are two lists of the images in {root}, and openmix reads no lists: "
+            advice = f"sort the images into {root}/{other} and {root}/{split}, one folder a class, and name these roots"
+            data.report.add(path, "refused", why + advice)
 
 
 def _convert_loader(
@@ -87,7 +106,9 @@ def _convert_loader(
     old.meaningless("type", "every data set gives an image and its label")
     dataset = _convert_source(old.section("data_source"), num_classes)
     path = old.key("pipeline")
-    pipeline, normalization = convert_pipeline(old.values.pop("pipeline", []), path, old.report, mean)
+    items = old.read("pipeline", Sequence[Mapping[str, Any]], [])
+    old.values.pop("pipeline", None)
+    pipeline, normalization = convert_pipeline(items, path, old.report, mean)
     old.meaningless("prefetch", PREFETCH)
     old.close()
     resident = dataset["type"] in CIFAR and RESIDENT.issuperset(item["type"] for item in pipeline)
@@ -102,8 +123,9 @@ def _convert_loader(
 def _convert_source(old: Section, num_classes: int) -> dict[str, Any]:
     kind = old.get("type")
     if kind in CIFAR:
-        new = {"type": old.kept("type"), "data_root": old.renamed("root", "data_root"), "split": old.kept("split")}
-        new["data_root"] = str(PurePosixPath(new["data_root"]))
+        root = str(PurePosixPath(old.read("root", str)))
+        old.renamed("root", "data_root")
+        new = {"type": old.kept("type"), "data_root": root, "split": old.kept("split")}
     elif kind in LISTS and "root" in old:
         new = _folder(old, num_classes)
     else:
@@ -117,7 +139,7 @@ def _convert_source(old: Section, num_classes: int) -> dict[str, Any]:
 
 def _folder(old: Section, num_classes: int) -> dict[str, Any]:
     """Return a data set of one folder a class for a list of files."""
-    root = PurePosixPath(old.get("root"))
+    root = PurePosixPath(old.read("root", str))
     tiny = "tiny" in str(root).lower() and num_classes == 200
     known = "imagenet" in str(root).lower() and num_classes == 1000 and root.name in ("train", "val")
     kind = "TinyImageNet" if tiny else "ImageNet" if known else "ImageFolder"

@@ -1,6 +1,7 @@
 """How OpenMixup's heads and losses become openmix's."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from openmix.convert.report import Section
 
@@ -56,7 +57,7 @@ def _convert_loss(head: Section, loss: Section) -> dict[str, Any]:
     if kind != "CrossEntropyLoss":
         loss.refused("type", f"openmix has no {kind}")
         return {}
-    eta = (head.get("eta_weight") or {}).get("eta", 0)
+    eta = (head.read("eta_weight", Mapping[str, Any] | None) or {}).get("eta", 0)
     if loss.get("use_sigmoid"):
         new = _binary(head, loss)
     elif loss.get("use_mix_decouple") and eta:
@@ -73,7 +74,7 @@ def _convert_loss(head: Section, loss: Section) -> dict[str, Any]:
 def _label_smoothing(loss: Section) -> dict[str, Any]:
     loss.changed("type", "MixCrossEntropy, the default, with label_smoothing")
     loss.meaningless("num_classes", "the head says it")
-    value, mode = loss.get("label_smooth_val", 0.1), loss.get("mode", "original")
+    value, mode = loss.read("label_smooth_val", float, 0.1), loss.get("mode", "original")
     if mode == "classy_vision":
         value = value / (1 + value)
         loss.changed("mode", f"the same as label_smoothing={value:.6g} in the paper's form")
@@ -94,8 +95,8 @@ def _binary(head: Section, loss: Section) -> dict[str, Any]:
     if not head.get("two_hot"):
         return new
     head.renamed("two_hot", "model.head.loss.two_hot")
-    mode = head.renamed("lam_scale_mode", "model.head.loss.two_hot", default="none")
-    new["two_hot"] = TWO_HOT[mode]
+    new["two_hot"] = TWO_HOT[head.read("lam_scale_mode", Literal["none", "pow", "exp"], "none")]
+    head.renamed("lam_scale_mode", "model.head.loss.two_hot")
     for key, name in (("lam_thr", "threshold"), ("lam_idx", "exponent"), ("two_hot_scale", "scale")):
         value = head.renamed(key, f"model.head.loss.{name}", default=1)
         if value != 1:

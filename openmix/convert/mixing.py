@@ -1,11 +1,11 @@
 """How OpenMixup's mixing keys become openmix's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from openmix.convert.report import Section
 from openmix.convert.spell import spell_short
-from openmix.errors import did_you_mean
+from openmix.errors import UserError, did_you_mean
 from openmix.mixers.catalog import Method, get_method, list_mixers
 
 __all__ = ["PRESET", "convert_mixing"]
@@ -22,8 +22,9 @@ def convert_mixing(model: Section, preset: str | None) -> dict[str, Any]:
         model: the old ``model``.
         preset: 'openmixup' keeps what its ports do otherwise than the methods' authors; None takes the authors'.
     """
-    new: dict[str, Any] = {"mix_mode": model.get("mix_mode", "mixup"), "alpha": model.get("alpha", 1.0)}
-    modes = [new["mix_mode"]] if isinstance(new["mix_mode"], str) else list(new["mix_mode"])
+    mode = model.read("mix_mode", str | Sequence[str], "mixup")
+    new: dict[str, Any] = {"mix_mode": mode, "alpha": model.get("alpha", 1.0)}
+    modes = [mode] if isinstance(mode, str) else list(mode)
     known = list_mixers()
     lacking = [mode for mode in modes if mode not in known]
     if lacking:
@@ -35,7 +36,7 @@ def convert_mixing(model: Section, preset: str | None) -> dict[str, Any]:
         )
     model.kept("mix_mode")
     model.kept("alpha")
-    if model.get("mix_prob") is None:
+    if model.read("mix_prob", Sequence[float] | None) is None:
         model.meaningless("mix_prob", "None is uniform, and the default")
     else:
         new["mix_prob"] = list(model.kept("mix_prob"))
@@ -80,7 +81,10 @@ def _method_args(old: Section, method: Method, port: Mapping[str, Any]) -> dict[
     if method.name == "fmix":
         old.meaningless("size", "masks have the size of the images")
     if method.name == "manifoldmix" and "layer" in old:
-        layers = list(range(*old.get("layer")))
+        ends = old.read("layer", Sequence[int])
+        if len(ends) != 2:
+            raise UserError(f"{old.key('layer')}: must be the first layer and the one after the last, got {ends}")
+        layers = list(range(*ends))
         old.renamed("layer", f"layers={layers}")
         if layers != list(method.hyper["layers"].default):
             new["layers"] = layers

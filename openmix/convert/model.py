@@ -1,5 +1,6 @@
 """How OpenMixup's ``model`` becomes openmix's: the task, its network, its head."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,12 +73,13 @@ BEHAVIOUR = {
 }
 
 
-def convert_model(old: Section, preset: str | None) -> tuple[dict[str, Any], str | None]:
-    """Return the new ``model``, and a file of weights to begin with, if the old one names any.
+def convert_model(old: Section, preset: str | None, load_from: Any) -> tuple[dict[str, Any], Any]:
+    """Return the new ``model``, and a file of weights to begin with, if the old config names any.
 
     Args:
         old: the old ``model``.
         preset: see :func:`openmix.convert.mixing.convert_mixing`.
+        load_from: of the old config; what it names is loaded over what ``pretrained`` does.
     """
     kind = old.get("type")
     if kind not in TASKS:
@@ -91,7 +93,10 @@ def convert_model(old: Section, preset: str | None) -> tuple[dict[str, Any], str
     }
     if mixes:
         new |= convert_mixing(old, preset)
-    load_from = old.renamed("pretrained", "load_from") if old.get("pretrained") else None
+    if load_from:
+        old.meaningless("pretrained", f"its weights give way to those of load_from, {load_from}")
+    elif old.get("pretrained"):
+        load_from = old.renamed("pretrained", "load_from")
     old.meaningless("pretrained", "None; load_from names a file")
     guided = [mode for mode in _modes(new) if get_method(mode).needs]
     for key in ("backbone_k", "pretrained_k", "momentum_k", "mix_block"):
@@ -114,7 +119,7 @@ def _modes(model: dict[str, Any]) -> list[str]:
 
 
 def _convert_backbone(old: Section) -> dict[str, Any]:
-    kind = old.get("type")
+    kind = old.read("type", str)
     plain = WITH_PORT.get(kind, kind)
     if plain in BACKBONES:
         new = _by_arguments(old, kind, BACKBONES[plain])
@@ -140,7 +145,7 @@ def _by_arguments(old: Section, kind: str, counterpart: _Backbone) -> dict[str, 
     old.meaningless("out_indices", "all stages are returned, the last one is classified")
     old.benign(STRUCTURE, otherwise="refused")
     old.benign({**BEHAVIOUR, "drop_path_rate": ((0, None), "no path is dropped")})
-    norm = old.get("norm_cfg")
+    norm = old.read("norm_cfg", Mapping[str, Any] | None)
     if norm is not None and norm.get("type") not in ("BN", None):
         old.changed("norm_cfg", f"BatchNorm of each process, not {norm['type']}")
     old.meaningless("norm_cfg", "BatchNorm it is")

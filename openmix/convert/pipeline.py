@@ -2,14 +2,14 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from openmix.convert.report import Report, Section
 from openmix.convert.spell import spell_short
-from openmix.errors import did_you_mean
+from openmix.errors import UserError, did_you_mean
 from openmix.registry import TRANSFORMS, known_types, lookup
 
-__all__ = ["Normalization", "convert_pipeline"]
+__all__ = ["Normalization", "convert_pipeline", "read_normalization"]
 
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]  # mean and std, in [0, 1]
 
@@ -33,15 +33,25 @@ def convert_pipeline(
     new: list[dict[str, Any]] = []
     normalization = None
     for i, item in enumerate(items):
-        kind = item.get("type")
+        old = Section(item, f"{path}.{i}", report)
+        kind = old.read("type", str)
         if kind == "ToTensor":
             report.add(f"{path}.{i}", "meaningless", "ToTensor: images are tensors from the start")
         elif kind == "Normalize":
-            normalization = tuple(item["mean"]), tuple(item["std"])
+            normalization = read_normalization(old)
             report.add(f"{path}.{i}", "renamed", "Normalize -> data_preprocessor, once for all loaders, on the device")
         else:
-            new += _convert(dict(item), f"{path}.{i}", report, mean, _size(new))
+            new += _convert(old, mean, _size(new))
     return new, normalization
+
+
+def read_normalization(old: Section) -> Normalization:
+    """Return ``mean`` and ``std``.
+
+    Raises:
+        UserError: they are no lists of numbers.
+    """
+    return tuple(old.read("mean", Sequence[float])), tuple(old.read("std", Sequence[float]))
 
 
 def _size(pipeline: Sequence[Mapping[str, Any]]) -> int:
@@ -50,29 +60,30 @@ def _size(pipeline: Sequence[Mapping[str, Any]]) -> int:
     return sizes[-1] if sizes and isinstance(sizes[-1], int) else 224
 
 
-def _convert(item: dict[str, Any], path: str, report: Report, mean: Sequence[float], size: int) -> list[dict[str, Any]]:
+def _convert(old: Section, mean: Sequence[float], size: int) -> list[dict[str, Any]]:
     """Return a transform's counterpart; none where there is none."""
-    kind = item["type"]
+    kind, path, report = old.get("type"), old.path, old.report
     if kind == "RandAugment":
-        return [_rand_augment(Section(item, path, report), mean, size)]
+        return [_rand_augment(old, mean, size)]
     if kind in ("RandomErasing", "RandomErasing_numpy"):
-        return [_random_erasing(Section(item, path, report))]
+        return [_random_erasing(old)]
     if kind in ("RandomAppliedTrans", "RandomApply"):
-        inner, _ = convert_pipeline(item["transforms"], f"{path}.transforms", report, mean)
+        transforms = old.read("transforms", Sequence[Mapping[str, Any]])
+        inner, _ = convert_pipeline(transforms, f"{path}.transforms", report, mean)
         report.add(path, "kept" if kind == "RandomApply" else "renamed", f"{kind} -> RandomApply")
-        return [{"type": "RandomApply", "transforms": inner, "p": item.get("p", 0.5)}]
+        return [{"type": "RandomApply", "transforms": inner, "p": old.get("p", 0.5)}]
     if kind in OWN or kind not in known_types(TRANSFORMS):
         near = did_you_mean(kind, known_types(TRANSFORMS))
         advice = near if near.startswith("; did") else "; name a transform of openmix or register one"
         report.add(path, "no equivalent", f"{kind}: left out of the pipeline{advice}")
         return []
-    return [_by_name(item, path, report)]
+    return [_by_name(old.values, path, report)]
 
 
 def _by_name(item: dict[str, Any], path: str, report: Report) -> dict[str, Any]:
     """Return torchvision's transform, interpolation by number, without arguments that it does not take."""
-    if item.get("interpolation") in INTERPOLATIONS:
-        item["interpolation"] = INTERPOLATIONS[item["interpolation"]]
+    if isinstance(interpolation := item.get("interpolation"), str) and interpolation in INTERPOLATIONS:
+        item["interpolation"] = INTERPOLATIONS[interpolation]
     report.add(path, "kept", spell_short(item))
     takes = inspect.signature(lookup(item["type"], TRANSFORMS)).parameters
     for key in [key for key in item if key != "type" and key not in takes]:
@@ -83,10 +94,16 @@ def _by_name(item: dict[str, Any], path: str, report: Report) -> dict[str, Any]:
 
 def _rand_augment(old: Section, mean: Sequence[float], size: int) -> dict[str, Any]:
     old.changed("type", "TimmAutoAugment: timm's code, which OpenMixup's follows")
-    level = old.renamed("magnitude_level", "m of policy", default=9) * 10 / old.get("total_level", 10)
-    count = old.renamed("num_policies", "n of policy", default=2)
-    std = old.renamed("magnitude_std", "mstd of policy", default=0)
-    policy = f"rand-m{level:g}" + (f"-n{count}" if count != 2 else "")
+    total = old.read("total_level", float, 10)
+    if total <= 0:
+        raise UserError(f"{old.key('total_level')}: must be above 0, got {total}")
+    level = old.read("magnitude_level", float, 9) * 10 / total
+    count, std = old.read("num_policies", int, 2), old.read("magnitude_std", float | Literal["inf"], 0)
+    if level != round(level):
+        old.changed("magnitude_level", f"m{round(level)} of policy: {level:g} of timm's 10 levels, which are whole")
+    for key, letters in (("magnitude_level", "m"), ("num_policies", "n"), ("magnitude_std", "mstd")):
+        old.renamed(key, f"{letters} of policy")
+    policy = f"rand-m{round(level)}" + (f"-n{count}" if count != 2 else "")
     if std:
         policy += f"-mstd{101 if std == 'inf' else std:g}"
     new: dict[str, Any] = {"type": "TimmAutoAugment", "policy": policy + "-inc1"}
@@ -105,8 +122,10 @@ def _random_erasing(old: Section) -> dict[str, Any]:
     old.changed("type", "torchvision's RandomErasing, on uint8 images")
     new: dict[str, Any] = {"type": "RandomErasing", "p": old.renamed("erase_prob", "p", default=0.5)}
     area = [old.renamed("min_area_ratio", "scale", default=0.02), old.renamed("max_area_ratio", "scale", default=0.4)]
-    new |= {"scale": area, "ratio": list(old.renamed("aspect_range", "ratio", default=(0.3, 3.3)))}
-    colour = old.renamed("fill_color", "value", default=(128, 128, 128))
+    new |= {"scale": area, "ratio": list(old.read("aspect_range", Sequence[float], (0.3, 3.3)))}
+    colour = old.read("fill_color", float | Sequence[float], (128, 128, 128))
+    for key, name in (("aspect_range", "ratio"), ("fill_color", "value")):
+        old.renamed(key, name)
     new["value"] = list(colour) if isinstance(colour, Sequence) else [colour] * 3
     if old.get("mode", "const") != "const":
         old.changed("mode", "erased pixels get one colour, not noise")

@@ -3,9 +3,12 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
+
+from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 from openmix.convert.spell import spell_short
+from openmix.errors import UserError
 
 __all__ = ["Entry", "Report", "Section", "Verdict"]
 
@@ -60,9 +63,13 @@ class Section:
         values: the dict; None is an empty one.
         path: its own dotted key, '' for the whole config.
         report: where the verdicts go.
+
+    Raises:
+        UserError: it is no dict.
     """
 
     def __init__(self, values: Mapping[str, Any] | None, path: str, report: Report) -> None:
+        _check(values, Mapping[str, Any] | None, path)
         self.values = dict(values or {})
         self.path = path
         self.report = report
@@ -73,6 +80,21 @@ class Section:
     def get(self, key: str, default: Any = None) -> Any:
         """Return a value without taking it."""
         return self.values.get(key, default)
+
+    def read(self, key: str, kind: Any, default: Any = None) -> Any:
+        """Return a value of a type without taking it.
+
+        Args:
+            key: its name.
+            kind: the type, as an annotation; without None in it, None is as wrong as any other value.
+            default: where the key is not there; of the type as well, or the key is required.
+
+        Raises:
+            UserError: it is of another type.
+        """
+        value = self.values.get(key, default)
+        _check(value, kind, self.key(key))
+        return value
 
     def key(self, key: str) -> str:
         """Return a key's dotted name."""
@@ -130,3 +152,13 @@ class Section:
             return default
         self.report.add(self.key(key), verdict, text)
         return self.values.pop(key)
+
+
+def _check(value: Any, kind: Any, key: str) -> None:
+    """Raise UserError unless a value is of a type."""
+    try:
+        check_type(value, kind, collection_check_strategy=CollectionCheckStrategy.ALL_ITEMS)
+    except TypeCheckError as error:
+        text = kind.__name__ if isinstance(kind, type) and not get_args(kind) else str(kind)
+        text = text.replace("collections.abc.", "").replace("typing.", "").replace("Mapping[str, Any]", "dict")
+        raise UserError(f"{key}: must be {text}, got {spell_short(value)}") from error

@@ -5,6 +5,7 @@ from typing import Any
 
 from openmix.convert.data import Evaluation
 from openmix.convert.report import Section
+from openmix.convert.schedule import in_steps
 
 __all__ = ["convert_evaluation", "convert_rest", "convert_runtime"]
 
@@ -30,45 +31,62 @@ MEANINGLESS = {
 }
 
 
-def convert_evaluation(top: Section) -> Evaluation:
-    """Return what ``evaluation``, or a ``ValidateHook`` in ``custom_hooks``, says."""
-    hooks: list[Mapping[str, Any]] = list(top.get("custom_hooks") or [])
+def convert_evaluation(top: Section, train_cfg: Mapping[str, Any], accumulate: int) -> Evaluation:
+    """Return what ``evaluation``, or a ``ValidateHook`` in ``custom_hooks``, says.
+
+    Args:
+        top: the whole old config.
+        train_cfg: the new one.
+        accumulate: iterations, as mmcv counts them, to an optimizer step.
+    """
+    hooks = top.read("custom_hooks", Sequence[Mapping[str, Any]] | None) or []
+    by_epoch = "max_epochs" in train_cfg
     found = Evaluation()
     for i, hook in enumerate(hooks):
         if hook.get("type") == "ValidateHook":
             section = Section(hook, f"custom_hooks.{i}", top.report)
             section.meaningless("type", "validation is a part of the loop")
             section.meaningless("dataset", "val_dataloader says it")
-            found = _evaluation(section)
+            found = _evaluation(section, by_epoch, accumulate)
     if hooks:
         top.values["custom_hooks"] = [None if hook.get("type") == "ValidateHook" else hook for hook in hooks]
     if top.get("evaluation"):
-        found = _evaluation(top.section("evaluation"))
+        found = _evaluation(top.section("evaluation"), by_epoch, accumulate)
     top.meaningless("evaluation", "there is none")
     return found
 
 
-def _evaluation(old: Section) -> Evaluation:
+def _evaluation(old: Section, by_epoch: bool, accumulate: int) -> Evaluation:
     batch_size = old.renamed("imgs_per_gpu", "val_dataloader.batch_size")
     num_workers = old.renamed("workers_per_gpu", "val_dataloader.num_workers")
-    interval = old.renamed("interval", "train_cfg.val_interval", default=1)
+    interval = None
+    if old.read("by_epoch", bool, True) != by_epoch:
+        counted = "epochs" if by_epoch else "steps"
+        old.changed("interval", f"left out, validation is once an epoch: val_interval counts {counted} in this run")
+    elif by_epoch:
+        interval = old.renamed("interval", "train_cfg.val_interval")
+    elif "interval" in old:
+        interval = in_steps(old, "interval", "train_cfg.val_interval", accumulate)
+    old.meaningless("by_epoch", "val_interval counts what max_epochs or max_iters does")
     old.meaningless("initial", "the first validation is after training")
     old.meaningless("eval_param", TOP_1)
     old.meaningless("save_best", "best.pth holds the best top-1")
     old.meaningless("prefetch", "images are uint8 until they are on the device, always")
     old.close()
-    return Evaluation(batch_size, num_workers, interval)
+    return Evaluation(batch_size, num_workers, None if by_epoch and interval == 1 else interval)
 
 
-def convert_runtime(top: Section, task: str) -> dict[str, Any]:
+def convert_runtime(top: Section, task: str, by_epoch: bool, accumulate: int) -> dict[str, Any]:
     """Return ``default_hooks``, ``custom_hooks``, ``vis_backends``, ``randomness`` and ``load_from``, as needed.
 
     Args:
         top: the whole old config.
         task: the new task's type.
+        by_epoch: whether the run's length is in epochs.
+        accumulate: iterations, as mmcv counts them, to an optimizer step.
     """
     new: dict[str, Any] = {"default_hooks": {}}
-    checkpoint = _checkpoints(top.section("checkpoint_config"))
+    checkpoint = _checkpoints(top.section("checkpoint_config"), by_epoch, accumulate)
     if checkpoint:
         new["default_hooks"]["checkpoint"] = checkpoint
     log = top.section("log_config")
@@ -92,14 +110,17 @@ def convert_runtime(top: Section, task: str) -> dict[str, Any]:
     return {key: value for key, value in new.items() if value}
 
 
-def _checkpoints(old: Section) -> dict[str, Any]:
-    new = {}
-    if old.get("interval", 1) > 1:
-        new["interval"] = old.renamed("interval", "default_hooks.checkpoint.interval")
+def _checkpoints(old: Section, by_epoch: bool, accumulate: int) -> dict[str, Any]:
+    new: dict[str, Any] = {}
+    by_epoch = old.read("by_epoch", bool, by_epoch)
+    if old.read("interval", int, 1) > 1:
+        to = "default_hooks.checkpoint.interval"
+        new["interval"] = in_steps(old, "interval", to, 1 if by_epoch else accumulate)
     old.meaningless("interval", "every epoch is the default")
-    if not old.get("by_epoch", True):
-        new["by_epoch"] = old.renamed("by_epoch", "default_hooks.checkpoint.by_epoch")
-    keep = old.get("max_keep_ckpts", -1)
+    if new and not by_epoch:
+        new["by_epoch"] = False
+        old.renamed("by_epoch", "default_hooks.checkpoint.by_epoch")
+    keep = old.read("max_keep_ckpts", int, -1)
     if keep > 2:
         new["max_keep_ckpts"] = old.renamed("max_keep_ckpts", "default_hooks.checkpoint.max_keep_ckpts")
     elif keep == 2:
@@ -114,7 +135,8 @@ def _checkpoints(old: Section) -> dict[str, Any]:
 
 def _backends(log: Section) -> list[dict[str, Any]]:
     backends = []
-    hooks: Sequence[Mapping[str, Any]] = log.values.pop("hooks", ())
+    hooks = log.read("hooks", Sequence[Mapping[str, Any]], ())
+    log.values.pop("hooks", None)
     for i, hook in enumerate(hooks):
         section = Section(hook, f"log_config.hooks.{i}", log.report)
         kind = section.get("type")
@@ -124,7 +146,8 @@ def _backends(log: Section) -> list[dict[str, Any]]:
             backends.append({"type": "TensorboardVisBackend"})
             section.renamed("type", "vis_backends: TensorboardVisBackend")
         elif kind == "WandbLoggerHook":
-            init = section.renamed("init_kwargs", "vis_backends.init_kwargs", default={})
+            init = section.read("init_kwargs", Mapping[str, Any] | None)
+            section.renamed("init_kwargs", "vis_backends.init_kwargs")
             backends.append({"type": "WandbVisBackend", **({"init_kwargs": dict(init)} if init else {})})
             section.renamed("type", "vis_backends: WandbVisBackend")
         section.close("left out: a hook of mmengine or your own can log more")
@@ -135,7 +158,7 @@ def _hook(old: Section, task: str) -> dict[str, Any] | None:
     """Return a hook's counterpart, if it has one."""
     kind = old.get("type")
     if kind == "EMAHook":
-        momentum = round(1 - old.get("momentum", 0.9999), 12)
+        momentum = round(1 - old.read("momentum", float, 0.9999), 12)
         old.kept("type")
         old.changed("momentum", f"{momentum:g}: the share of the new weights, not of the old")
         for key in ("warmup", "warmup_iters", "warmup_ratio"):
@@ -145,7 +168,7 @@ def _hook(old: Section, task: str) -> dict[str, Any] | None:
         old.close()
         return {"type": "EMAHook", "momentum": momentum}
     if kind == "SAVEHook" and task == "MixUpClassification":
-        epochs = max(1, old.get("save_interval", 1) // max(1, old.get("iter_per_epoch", 1)))
+        epochs = max(1, old.read("save_interval", int, 1) // max(1, old.read("iter_per_epoch", int, 1)))
         old.renamed("type", "MixPreviewHook")
         old.changed("save_interval", f"interval={epochs}: in epochs, to TensorBoard")
         old.meaningless("iter_per_epoch", "an epoch's length is known")

@@ -1,109 +1,17 @@
-"""How OpenMixup's ``optimizer``, ``lr_config`` and ``runner`` become openmix's."""
+"""How OpenMixup's ``lr_config`` and ``runner`` become openmix's."""
 
-import inspect
-import re
-from dataclasses import fields
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from openmix.convert.report import Section
-from openmix.engine.settings import ParamwiseCfg
-from openmix.errors import UserError
-from openmix.registry import OPTIMIZERS, known_types, lookup
 
-__all__ = ["convert_optimizer", "convert_schedule", "convert_train_cfg"]
-
-NORM = re.compile(r"norm|bn|\(bn\|ln\|gn\)")  # patterns that mean norms by their names in OpenMixup
-PARAMWISE = tuple(field.name for field in fields(ParamwiseCfg))
-FACTORS = {"weight_decay": "decay_mult", "weight_decay_mult": "decay_mult", "lr": "lr_mult", "lr_mult": "lr_mult"}
-FP16 = (
-    "optim_wrapper.amp='fp16', from the first layer to the last, where OpenMixup's mixing switches mmcv's autocast off "
-    "again; 'bf16' needs no loss scaling"
-)
+__all__ = ["convert_schedule", "convert_train_cfg", "in_steps"]
 
 
-def convert_optimizer(top: Section) -> dict[str, Any]:
-    """Return ``optim_wrapper``."""
-    old = top.section("optimizer")
-    new: dict[str, Any] = {"optimizer": {}}
-    paramwise = _paramwise(old.section("paramwise_options"), old.get("weight_decay", 0), old.get("lr", 0))
-    given = old.section("paramwise_cfg")
-    paramwise |= {key: given.renamed(key, f"optim_wrapper.paramwise_cfg.{key}") for key in PARAMWISE if key in given}
-    given.close()
-    new["optimizer"] = _optimizer(old)
-    if paramwise:
-        new["paramwise_cfg"] = paramwise
-    config = top.section("optimizer_config")
-    if config.get("grad_clip"):
-        new["clip_grad"] = dict(config.renamed("grad_clip", "optim_wrapper.clip_grad"))
-    config.meaningless("grad_clip", "None does not clip")
-    interval = config.renamed("update_interval", "optim_wrapper.accumulative_counts", default=1)
-    if interval != 1:
-        new["accumulative_counts"] = interval
-    for key in ("coalesce", "bucket_size_mb", "use_fp16", "type"):
-        config.meaningless(key, "DistributedDataParallel and autocast see to it")
-    config.close()
-    if top.get("use_fp16"):
-        top.changed("use_fp16", FP16)
-        new["amp"] = "fp16"
-    for key in ("use_fp16", "fp16"):
-        top.meaningless(key, "float32 is the default; train.py --amp bf16 computes in mixed precision")
-    return new
-
-
-def _optimizer(old: Section) -> dict[str, Any]:
-    kind = old.get("type")
-    name = _optimizer_name(kind)
-    if name is None:
-        old.refused("type", f"neither torch nor timm has an optimizer {kind}")
-    elif name == kind:
-        old.kept("type")
-    else:
-        old.renamed("type", name)
-    new: dict[str, Any] = {"type": name or kind}
-    takes = inspect.signature(lookup(name, OPTIMIZERS)).parameters if name else {}
-    for key in [key for key in old.values if key in takes]:
-        new[key] = old.kept(key)
-    old.close("the optimizer takes no such argument")
-    return new
-
-
-def _optimizer_name(kind: str) -> str | None:
-    """Return what torch or timm call an optimizer: LAMB is timm's Lamb."""
-    try:
-        lookup(kind, OPTIMIZERS)  # looks into timm where torch has no such name
-    except UserError:
-        return next((known for known in known_types(OPTIMIZERS) if known.lower() == str(kind).lower()), None)
-    return kind
-
-
-def _paramwise(old: Section, weight_decay: float, lr: float) -> dict[str, Any]:
-    """Return ``paramwise_cfg`` for patterns of names with values of their own."""
-    new: dict[str, Any] = {}
-    base = {"decay_mult": weight_decay, "lr_mult": lr}
-    for pattern, options in list(old.values.items()):
-        factors = {
-            FACTORS[key]: value if key.endswith("_mult") else value / base[FACTORS[key]]
-            for key, value in options.items()
-            if key in FACTORS and (key.endswith("_mult") or base[FACTORS[key]])
-        }
-        decay_alone = factors.keys() == {"decay_mult"}
-        if len(factors) < len(options):
-            old.no_equivalent(pattern, "factors of lr and weight_decay are all that there is")
-        elif NORM.match(pattern) and decay_alone:
-            new["norm_decay_mult"] = factors["decay_mult"]
-            old.changed(pattern, "norm_decay_mult: of all norms, whatever they are called, those in shortcuts included")
-        elif pattern == "bias" and decay_alone:
-            new["bias_decay_mult"] = factors["decay_mult"]
-            old.renamed(pattern, "optim_wrapper.paramwise_cfg.bias_decay_mult")
-        elif re.fullmatch(r"[\w.]+", pattern):
-            new.setdefault("custom_keys", {})[pattern] = factors
-            old.renamed(pattern, "optim_wrapper.paramwise_cfg.custom_keys")
-        else:
-            old.no_equivalent(pattern, "custom_keys takes parts of names, no patterns: name the parameters there")
-    return new
-
-
-def convert_schedule(top: Section, base_lr: float) -> dict[str, Any] | list[dict[str, Any]] | None:
+def convert_schedule(
+    top: Section, base_lr: float, train_cfg: Mapping[str, Any], accumulate: int
+) -> dict[str, Any] | list[dict[str, Any]] | None:
     """Return ``param_scheduler``; None for a constant rate.
 
     As mmcv has it, a warm-up is a factor on the schedule, which runs from the first step on; both are listed from the
@@ -112,11 +20,15 @@ def convert_schedule(top: Section, base_lr: float) -> dict[str, Any] | list[dict
     Args:
         top: the whole old config.
         base_lr: of the optimizer.
+        train_cfg: the new one.
+        accumulate: iterations, as mmcv counts them, to an optimizer step.
     """
     old = top.section("lr_config")
-    warm_up = _warm_up(old)
-    by_epoch = old.kept("by_epoch", default=True)
-    main = _main_schedule(old, base_lr)
+    by_epoch = old.read("by_epoch", bool, "max_epochs" in train_cfg)  # as mmcv's runners have it
+    old.kept("by_epoch")
+    drift = _drift(old, base_lr, train_cfg, accumulate)
+    warm_up = _warm_up(old, accumulate)
+    main = _main_schedule(old, base_lr, 1 if by_epoch else accumulate, drift)
     if main and not by_epoch:
         main["by_epoch"] = False
     old.close()
@@ -127,27 +39,60 @@ def convert_schedule(top: Section, base_lr: float) -> dict[str, Any] | list[dict
     return schedules if len(schedules) > 1 else schedules[0] if schedules else None
 
 
-def _main_schedule(old: Section, base_lr: float) -> dict[str, Any] | None:
-    policy = str(old.get("policy", "fixed"))
-    floor = old.get("min_lr") if old.get("min_lr") is not None else old.get("min_lr_ratio", 0) * base_lr
+def _floor(old: Section, base_lr: float) -> float:
+    floor = old.read("min_lr", float | None)
+    return old.read("min_lr_ratio", float | None, 0) * base_lr if floor is None else floor
+
+
+def _drift(old: Section, base_lr: float, train_cfg: Mapping[str, Any], accumulate: int) -> str:
+    """Return by how much the new rates are above mmcv's; '' where they are not.
+
+    torch's cosine goes on from the rate that the warm-up has left, of which it takes the floor for a constant part,
+    while the warm-up scales the floor too. To leading order the rates differ by
+    pi^2 / 2 * floor / base_lr * share^2 * integral of s (1 / factor(s) - 1) over the warm-up, s from 0 to 1.
+    """
+    kind, floor = old.read("warmup", str | None), _floor(old, base_lr)
+    if not kind or not floor or old.read("policy", str, "fixed").lower() != "cosineannealing":
+        return ""
+    by_epoch = old.read("warmup_by_epoch", bool, False)
+    length = train_cfg.get("max_epochs", 0) if by_epoch else train_cfg.get("max_iters", 0) * accumulate
+    ratio = old.read("warmup_ratio", float, 0.1)
+    integral = (1 / ratio - 1) / 2 if kind == "constant" and ratio else 0.5  # of a linear one, from 0
+    scale = math.pi**2 / 2 * integral
+    text = "after the warm-up rates are above mmcv's, "
+    if not length or not base_lr:
+        return f"{text}by about {scale:.2g} * min_lr / lr * (the warm-up's share of the run)^2"
+    share = old.read("warmup_iters", int, 0) / length
+    return f"{text}by up to about {100 * scale * floor / base_lr * share**2:.2g} %"
+
+
+def _main_schedule(old: Section, base_lr: float, accumulate: int, drift: str) -> dict[str, Any] | None:
+    policy, floor = old.read("policy", str, "fixed"), _floor(old, base_lr)
     kind = policy.lower()
     if kind == "cosineannealing":
         old.renamed("policy", "CosineAnnealingLR")
         for key in ("min_lr", "min_lr_ratio"):
+            if drift:
+                old.changed(key, f"param_scheduler.eta_min; {drift}")
             old.renamed(key, "param_scheduler.eta_min")
         return {"type": "CosineAnnealingLR", "eta_min": float(floor)}
     if kind == "step":
         old.benign({"min_lr": (None, "there is no floor")})
         gamma = old.kept("gamma", default=0.1)
-        if isinstance(old.get("step"), int):
+        if isinstance(step := old.read("step", int | Sequence[int]), int):
             old.renamed("policy", "StepLR")
-            return {"type": "StepLR", "step_size": old.renamed("step", "param_scheduler.step_size"), "gamma": gamma}
+            size = in_steps(old, "step", "param_scheduler.step_size", accumulate)
+            return {"type": "StepLR", "step_size": size, "gamma": gamma}
         old.renamed("policy", "MultiStepLR")
-        milestones = list(old.renamed("step", "param_scheduler.milestones"))
+        milestones = _all_in_steps(old, "step", list(step), "param_scheduler.milestones", accumulate)
         return {"type": "MultiStepLR", "milestones": milestones, "gamma": gamma}
     if kind == "exp":
         old.renamed("policy", "ExponentialLR")
-        return {"type": "ExponentialLR", "gamma": old.kept("gamma")}
+        gamma = old.read("gamma", float) ** accumulate
+        if accumulate != 1:
+            old.changed("gamma", f"{gamma:g}: a step is {accumulate} iterations")
+        old.kept("gamma")
+        return {"type": "ExponentialLR", "gamma": gamma}
     if kind == "poly" and floor == 0:
         old.renamed("policy", "PolynomialLR")
         old.meaningless("min_lr", "0 is where it ends")
@@ -159,8 +104,8 @@ def _main_schedule(old: Section, base_lr: float) -> dict[str, Any] | None:
     return None
 
 
-def _warm_up(old: Section) -> dict[str, Any] | None:
-    kind, length, ratio = old.get("warmup"), old.get("warmup_iters", 0), old.get("warmup_ratio", 0.1)
+def _warm_up(old: Section, accumulate: int) -> dict[str, Any] | None:
+    kind, ratio = old.read("warmup", str | None), old.get("warmup_ratio", 0.1)
     if not kind:
         for key in ("warmup", "warmup_iters", "warmup_ratio", "warmup_by_epoch"):
             old.meaningless(key, "there is no warm-up")
@@ -176,25 +121,24 @@ def _warm_up(old: Section) -> dict[str, Any] | None:
         else:
             old.changed("warmup", f"LinearLR: openmix has no warm-up that is {kind}")
     old.renamed("warmup_ratio", "factor" if kind == "constant" else "start_factor")
-    new["end"] = length
     if old.renamed("warmup_by_epoch", "param_scheduler.convert_to_iter_based", default=False):
-        old.renamed("warmup_iters", "param_scheduler.end, in epochs")
-        return {**new, "convert_to_iter_based": True}
-    old.renamed("warmup_iters", "param_scheduler.end, in steps")
-    return {**new, "by_epoch": False}
+        end = old.renamed("warmup_iters", "param_scheduler.end, in epochs", default=0)
+        return {**new, "end": end, "convert_to_iter_based": True}
+    end = in_steps(old, "warmup_iters", "param_scheduler.end, in steps", accumulate)
+    return {**new, "end": end, "by_epoch": False}
 
 
-def convert_train_cfg(top: Section, val_interval: int | None) -> dict[str, Any]:
+def convert_train_cfg(top: Section, accumulate: int) -> dict[str, Any]:
     """Return ``train_cfg``.
 
     Args:
         top: the whole old config.
-        val_interval: epochs between validations.
+        accumulate: iterations, as mmcv counts them, to an optimizer step.
     """
     runner = top.section("runner")
     new: dict[str, Any] = {}
     if "max_iters" in runner:
-        new["max_iters"] = runner.renamed("max_iters", "train_cfg.max_iters")
+        new["max_iters"] = in_steps(runner, "max_iters", "train_cfg.max_iters", accumulate)
     elif "max_epochs" in runner:
         new["max_epochs"] = runner.renamed("max_epochs", "train_cfg.max_epochs")
     if new and "total_epochs" in top:
@@ -205,6 +149,27 @@ def convert_train_cfg(top: Section, val_interval: int | None) -> dict[str, Any]:
         top.report.add("runner", "refused", "neither runner nor total_epochs says how long to train")
     runner.meaningless("type", "max_epochs or max_iters says it")
     runner.close()
-    if val_interval not in (None, 1) and "max_epochs" in new:
-        new["val_interval"] = val_interval
     return new
+
+
+def in_steps(old: Section, key: str, to: str, accumulate: int) -> int:
+    """Take a number of iterations, which mmcv counts by micro-batches, as one of optimizer steps.
+
+    Args:
+        old: where it is.
+        key: its name.
+        to: what it is called here.
+        accumulate: iterations to a step; what is no multiple of it is rounded down, and to 1 at least.
+    """
+    return _all_in_steps(old, key, [old.read(key, int, 0)], to, accumulate)[0]
+
+
+def _all_in_steps(old: Section, key: str, iterations: list[int], to: str, accumulate: int) -> list[int]:
+    if accumulate == 1:
+        old.renamed(key, to)
+        return iterations
+    steps = [max(1, count // accumulate) for count in iterations]
+    rounded = "" if [step * accumulate for step in steps] == iterations else ", rounded down"
+    said = ", ".join(map(str, steps))
+    old.changed(key, f"{to}, {said}: steps of {accumulate} iterations each{rounded}")
+    return steps

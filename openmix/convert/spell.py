@@ -1,6 +1,7 @@
 """Values as a person would write them in a config file."""
 
 import json
+import keyword
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -60,6 +61,6 @@ def _parts(value: Any) -> tuple[str, list[tuple[str, Any]], str]:
     """Return how a container opens, its items with what stands before each, and how it closes."""
     if not isinstance(value, Mapping):
         return "[", [("", item) for item in value], "]"
-    if all(isinstance(key, str) and key.isidentifier() for key in value):
+    if all(isinstance(key, str) and key.isidentifier() and not keyword.iskeyword(key) for key in value):
         return "dict(", [(f"{key}=", item) for key, item in value.items()], ")"
     return "{", [(f"{key!r}: ", item) for key, item in value.items()], "}"

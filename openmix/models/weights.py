@@ -31,6 +31,7 @@ CLASSIFIER = re.compile(
 )
 HEAD = "head.fc."
 TRUNK = "backbone."
+DEPTH = 4  # of containers in containers; a file may hold one that holds itself
 SHOWN = 3  # names of each kind in an error message
 
 
@@ -92,12 +93,12 @@ def _load(path: Path) -> Any:
         ) from error
 
 
-def _tensors(content: Any) -> dict[str, Tensor]:
+def _tensors(content: Any, depth: int = DEPTH) -> dict[str, Tensor]:
     """Return the tensors of the first container that has any, and where none is, of the content itself."""
     if not isinstance(content, Mapping):
         return {}
-    for key in CONTAINERS:
-        if found := _tensors(content.get(key)):
+    for key in CONTAINERS if depth else ():
+        if found := _tensors(content.get(key), depth - 1):
             return found
     return {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
 
@@ -125,12 +126,14 @@ def fit_weights(weights: Mapping[str, Tensor], module: nn.Module) -> Fitted:
         The weights; a classifier of another number of classes is the module's own, as in fine-tuning.
 
     Raises:
-        UserError: the weights are another network's; the message names the first few that are missing, unexpected, or
-            of another shape.
+        UserError: the weights are another network's; the message names the first few that are missing, unexpected (a
+            second name for what has one already, too), or of another shape. Or they can be no network's: other than
+            finite floating-point numbers where the module has such, or not dense.
     """
     target = module.state_dict()
     backbone = getattr(module, "backbone", module)
     kept, ignored = _without_copies(weights)
+    _refuse({key: form for key, value in kept.items() if (form := _odd_form(value))})
     prefixes = [TRUNK, *(f"{TRUNK}{name}." for name, _ in backbone.named_children())]
     attempts = [(style, _rename(kept, style, prefixes, target)) for style in STYLES if style.suits(backbone)]
     style, renamed = max(attempts, key=lambda attempt: _score(attempt[1], target))
@@ -138,8 +141,10 @@ def fit_weights(weights: Mapping[str, Tensor], module: nn.Module) -> Fitted:
     fitted = {key: value for key, value in renamed.items() if key not in own}
     # files that are older than this counter lack it, and BatchNorm with a momentum does not read it
     counters = {k: v for k, v in target.items() if k.endswith(".num_batches_tracked") and k not in fitted}
-    fitted |= counters | {key: target[key] for key in own}
-    _check(fitted, target)
+    modules_own = counters | {key: target[key] for key in own}
+    _check(fitted | modules_own, target)
+    _refuse({key: why for key, value in fitted.items() if (why := _odd_values(value, target[key]))})
+    fitted |= modules_own
     cast = {key: fitted[key].to(dtype=value.dtype) for key, value in target.items()}
     return Fitted(cast, own, ignored, style.name)
 
@@ -161,10 +166,11 @@ def _rename(
     """Return the weights by the task's names, as far as a style leads to them.
 
     A name that is not the task's own is looked for in the backbone and then in its parts: it may be another library's
-    network, wrapped or divided.
+    network, wrapped or divided. Where two names lead to one, the task's own keeps it, wherever it stands in the file,
+    and the other stays as it is: nothing of the task's, and so an error.
     """
     renamed: dict[str, Tensor] = {}
-    for key, value in weights.items():
+    for key in sorted(weights, key=lambda key: key not in target):
         bare = key.removeprefix(TRUNK)
         name = style.rename(bare)
         classifier = CLASSIFIER.match(bare)
@@ -172,7 +178,7 @@ def _rename(
         found = next((candidate for candidate in candidates if candidate in target), None)
         if found is None:
             found = HEAD + classifier[1] if classifier else key
-        renamed[key if found in renamed else found] = value
+        renamed[key if found in renamed else found] = weights[key]
     return renamed
 
 
@@ -202,6 +208,32 @@ def _check(fitted: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
     if any(wrong.values()):
         found = "; ".join(f"{len(keys)} {kind}: {_first(keys)}" for kind, keys in wrong.items() if keys)
         raise UserError(f"the checkpoint holds another network than the config's: {found}")
+
+
+def _odd_form(value: Tensor) -> str:
+    """Say what keeps a tensor from being plain numbers in memory; nothing if it is."""
+    if value.is_quantized:
+        return "quantised"
+    return "not dense" if value.is_nested or value.layout is not torch.strided else ""
+
+
+def _odd_values(value: Tensor, own: Tensor) -> str:
+    """Say what keeps a file's values from taking the place of a module's own; nothing if they can be cast to them."""
+    dtype = own.dtype
+    if value.is_complex() or (dtype.is_floating_point and not value.is_floating_point()):
+        return f"{value.dtype}, not {dtype}".replace("torch.", "")
+    if value.is_meta:  # as a module's own may be, to see whether the names fit
+        return "" if own.is_meta else "without values, of the meta device"
+    return "" if value.to(dtype).isfinite().all() else "not all finite"
+
+
+def _refuse(odd: Mapping[str, str]) -> None:
+    """Raise UserError for tensors by name and what is wrong with each, if there are any."""
+    if odd:
+        raise UserError(
+            f"{len(odd)} of the checkpoint's tensors cannot be a network's weights: "
+            + _first(f"{key} ({why})" for key, why in odd.items())
+        )
 
 
 def _size(tensor: Tensor) -> str:

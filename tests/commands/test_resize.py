@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from openmix.commands import run_command
+from openmix.commands import _parallel, run_command
+from openmix.commands._parallel import in_parallel, stopped_by_signals
 from openmix.data import ImageFolder, resizing
 from openmix.data.resizing import ImageResizer, scaled
 
@@ -287,6 +288,80 @@ class TestStopping:
         assert {name: whole[name] for name in left} == content(tmp_path / "out")
         assert resize(tree, tmp_path / "out", "--size", 16, 20) == 0
         assert content(tmp_path / "out") == whole
+
+
+FORK = multiprocessing.get_context("fork")
+
+
+class Stuck:
+    """Never ends with one of the items, and says when it has begun with it."""
+
+    def __init__(self) -> None:
+        self.begun = FORK.Event()
+
+    def __call__(self, item: str) -> str:
+        if item == "stuck":
+            self.begun.set()
+            time.sleep(60)
+        return item
+
+
+class TestLeaving:
+    """A process that does not come to an end does not keep the command from ending."""
+
+    def test_it_is_killed_after_a_while(self, monkeypatch):
+        monkeypatch.setattr(_parallel, "GRACE", 0.3)
+        stuck = Stuck()
+        with pytest.raises(ZeroDivisionError), in_parallel(stuck, ["a", "stuck", "b", "c"], 2):
+            assert stuck.begun.wait(10)
+            before = time.monotonic()
+            raise ZeroDivisionError
+        assert 0.25 < time.monotonic() - before < 10
+        assert not multiprocessing.active_children()
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_a_second_signal_ends_it_at_once(self, number):
+        stuck = Stuck()
+
+        def run() -> None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            with stopped_by_signals(), in_parallel(stuck, ["a", "stuck"], 2):
+                assert stuck.begun.wait(10)
+                os.kill(os.getpid(), number)
+                time.sleep(60)
+
+        process = FORK.Process(target=run)
+        process.start()
+        assert process.pid is not None and stuck.begun.wait(10)
+        process.join(0.5)
+        assert process.is_alive(), "it gives the item at hand some time"
+        os.kill(process.pid, number)
+        process.join(5)
+        assert process.exitcode == 1
+
+
+class TestOddTrees:
+    """Links in circles, pipes with an image's name, folders that are locked."""
+
+    def test_they_are_passed_over(self, tree, tmp_path, capsys):
+        (tree / "train" / "n1" / "self").symlink_to("self")
+        (tree / "train" / "n1" / "up").symlink_to("..")
+        os.mkfifo(tree / "train" / "n1" / "x.jpg")
+        assert resize(tree, tmp_path / "out", "--size", 16, "--jobs", 2) == 0
+        assert "24 of 24 images" in capsys.readouterr().out
+        assert len(content(tmp_path / "out")) == 24 and not (tmp_path / "out/size16/train/n1/up").exists()
+
+    def test_a_locked_folder_is_named(self, tree, tmp_path, capsys, monkeypatch):
+        scan = os.scandir
+
+        def refusing(folder):
+            if str(folder).endswith("train/n9"):
+                raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+            return scan(folder)
+
+        monkeypatch.setattr(os, "scandir", refusing)
+        assert resize(tree, tmp_path / "out", "--size", 16) == 2
+        assert f"error: the folder {tree}/train/n9 cannot be read: Permission denied" in capsys.readouterr().err
 
 
 class TestWrongInput:

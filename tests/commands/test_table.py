@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 import re
 import subprocess
 import sys
@@ -85,6 +86,28 @@ def test_everything_fits_and_nothing_is_cut(table, dataset, width):
     assert "…" not in text
     printed = re.findall(r"(?<=[ \]])\d+(?:\.\d+)?(?= +│)", text)
     assert {f.printed for f in lookup(dataset)} <= set(printed)
+
+
+@pytest.mark.parametrize("width", [20, 40, 50, 60])
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_a_narrow_terminal_cuts_nothing(table, dataset, width):
+    """Where the width does not do, the tables are wider; every figure and every method is whole."""
+    text = table(dataset, width=width)
+    assert "…" not in text
+    inside = "\n".join(line for line in text.splitlines() if line.startswith("│"))
+    printed = re.findall(r"(?<=[ \]])\d+(?:\.\d+)?(?= +│)", inside)
+    wide = re.findall(r"(?<=[ \]])\d+(?:\.\d+)?(?= +│)", table(dataset, width=300))
+    assert {f.printed for f in lookup(dataset)} <= set(printed) and len(printed) >= len(wide)
+    borders = [line for line in text.splitlines() if line.startswith(("┃", "│"))]
+    assert borders and all(line.endswith(("┃", "│")) for line in borders)
+
+
+@pytest.mark.parametrize("width", [10, 30])
+def test_what_there_is_on_a_narrow_terminal(table, width):
+    text = table(width=width)
+    words = set(re.findall(r"[^\s│,]+", text))
+    assert "…" not in text and set(DATASETS) <= words
+    assert {f"{f.network}:" for f in read()} <= {re.sub(r"\d+$", "", word) for word in words}
 
 
 @pytest.mark.parametrize("dataset", DATASETS)
@@ -182,3 +205,30 @@ sys.exit(main(["table", "--published", "cifar10", "r18"]))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert "95.59" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--csv"], ["cifar10"], []])
+class TestOutput:
+    """What the table is written to may end before it, or be full."""
+
+    def run(self, arguments: list[str], out: int) -> tuple[int, str]:
+        code = "import sys; from openmix.commands import main; sys.exit(main(sys.argv[1:]))"
+        command = [sys.executable, "-c", code, "table", "--published", *arguments]
+        done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, text=True, timeout=60)
+        return done.returncode, done.stderr
+
+    def test_a_reader_that_stops(self, arguments):
+        ours, theirs = os.pipe()
+        os.close(ours)
+        try:
+            assert self.run(arguments, theirs) == (0, "")
+        finally:
+            os.close(theirs)
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+    def test_a_full_disk(self, arguments):
+        with open("/dev/full", "w") as full:
+            assert self.run(arguments, full.fileno()) == (
+                1,
+                "error: cannot write the figures: No space left on device\n",
+            )

@@ -3,13 +3,12 @@
 import ast
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 from mmengine.config import Config
 
-from openmix.convert.config import check_text, convert_config, read_old_config
+from openmix.convert.config import check_text, convert_config
 from openmix.convert.report import Report
 from openmix.engine.config import load_config
 from openmix.engine.distributed import World
@@ -318,6 +317,19 @@ def test_what_cannot_be_converted_is_refused(old, changes, key, text):
 
 
 class TestData:
+    def test_two_lists_of_one_folder(self, old):
+        """CUB-200 and Aircraft in OpenMixup: read by folder, training and validation would be the same images."""
+        roots = {"train": "data/CUB200/images/", "val": "data/CUB200/images", "test": "data/CUB200/images"}
+        lists = {"train": "train.txt", "val": "test.txt", "test": "train.txt"}
+        source = {"type": "ImageNet", "_delete_": True}
+        data = {s: {"data_source": {**source, "root": roots[s], "list_file": lists[s]}} for s in ("train", "val")}
+        (entry,) = convert_config(old(data=data))[1].of("refused")
+        assert entry.key == "data.val.data_source"
+        assert "data.train and data.val are two lists of the images in data/CUB200/images" in entry.text
+        for split in data:
+            data[split]["data_source"]["root"] += f"/{split}"
+        assert convert_config(old(data=data))[1].of("refused") == []
+
     def test_image_lists(self, old):
         source = {"type": "ImageNet", "list_file": "meta/train.txt", "root": "data/ImageNet/train/", "_delete_": True}
         changes = {
@@ -408,6 +420,21 @@ class TestRuntime:
         cfg, _ = converted(old(runner={"_delete_": True, "type": "IterBasedRunner", "max_iters": 9}))
         assert cfg["train_cfg"] == {"max_iters": 9}
 
+    @pytest.mark.parametrize(
+        ("runner", "by_epoch", "verdict", "written"),
+        [
+            ({"max_epochs": 9}, True, "renamed", 500),
+            ({"max_epochs": 9}, False, "changed", None),
+            ({"max_iters": 9}, True, "changed", None),
+            ({"max_iters": 9}, False, "renamed", 500),
+        ],
+    )
+    def test_validations_are_written_as_they_are_reported(self, old, runner, by_epoch, verdict, written):
+        path = old(runner={"_delete_": True, **runner}, evaluation={"interval": 500, "by_epoch": by_epoch})
+        cfg, report = converted(path)
+        assert cfg["train_cfg"].get("val_interval") == written
+        assert fate(report, "evaluation.interval")[0] == verdict
+
     @pytest.mark.parametrize(("keep", "expected"), [(-1, {}), (1, {}), (2, {}), (5, {"max_keep_ckpts": 5})])
     def test_checkpoints(self, old, keep, expected):
         cfg, _ = converted(old(checkpoint_config={"interval": 10, "max_keep_ckpts": keep}))
@@ -429,38 +456,12 @@ class TestRuntime:
         ],
     )
     def test_weights_to_begin_with(self, old, changes, expected):
-        assert converted(old(**changes))[0]["load_from"] == expected
+        cfg, report = converted(old(**changes))
+        assert cfg["load_from"] == expected
+        said = [entry for entry in report.entries if entry.text.startswith("-> load_from")]
+        assert all(expected in entry.text for entry in said)
 
     def test_mixed_precision(self, old):
         cfg, report = converted(old(use_fp16=True))
         assert cfg["optim_wrapper"]["amp"] == "fp16" and fate(report, "use_fp16")[0] == "changed"
         check_text(convert_config(old(use_fp16=True))[0])
-
-
-@pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")  # mmengine's, where a config fails
-class TestReading:
-    def test_what_is_no_config_of_openmixup(self, tmp_path):
-        path = tmp_path / "x.py"
-        for text, message in (
-            ("lr = 1\n", "is no training config of OpenMixup: it has no model, data, optimizer"),
-            ("model = dict()\ntrain_dataloader = dict()\n", "is a config of openmix already"),
-            ("1 / 0\n", "failed while it was read: ZeroDivisionError"),
-            ("exit()\n", "failed while it was read: SystemExit"),
-        ):
-            path.write_text(text)
-            with pytest.raises(UserError, match=message):
-                read_old_config(str(path))
-
-    def test_a_missing_file(self):
-        with pytest.raises(UserError, match="no config file nowhere"):
-            read_old_config("nowhere.py")
-
-    def test_an_unresolved_merge_in_a_base(self, old):
-        """OpenMixup's own bases for CIFAR-10 were published like this."""
-        data = Path(old()).parent / "data.py"
-        data.write_text("<<<<<<< HEAD\n" + data.read_text())
-        with pytest.raises(UserError, match=r"data.py, line 1: .*; it holds the marks of an unresolved merge"):
-            read_old_config(old())
-
-    def test_openmixups_modules_are_not_imported(self, old):
-        assert "custom_imports" in read_old_config(old(custom_imports={"imports": ["no_such_module"]}))

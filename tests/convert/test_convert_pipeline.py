@@ -34,6 +34,8 @@ def converted(*items, mean=MEAN):
         ({"type": "RandAugment", "policies": POLICIES, "num_policies": 3, "magnitude_level": 12, "total_level": 20,
           "magnitude_std": "inf"},
          {"type": "TimmAutoAugment", "policy": "rand-m6-n3-mstd101-inc1"}),
+        ({"type": "RandAugment", "policies": POLICIES, "magnitude_level": 14, "total_level": 30},
+         {"type": "TimmAutoAugment", "policy": "rand-m5-inc1"}),
     ],
     ids=lambda item: item["type"],
 )  # fmt: skip

@@ -1,6 +1,7 @@
-"""Schedules and parameter groups: rates against mmcv's formulas, step by step."""
+"""Schedules: rates against mmcv's formulas, step by step."""
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -10,8 +11,6 @@ from mmengine.config import Config
 from openmix.convert.config import convert_config
 from openmix.data.timeline import Timeline
 from openmix.engine.optim import Schedule
-from openmix.engine.param_groups import apply_multipliers, split_groups
-from openmix.engine.settings import ParamwiseCfg
 
 BASE, EPOCHS, STEPS = 0.4, 12, 5  # the rate, epochs, steps of each
 
@@ -106,51 +105,84 @@ def test_deits_rates_at_its_length(old):
         assert rates(cfg.param_scheduler) == pytest.approx(mmcv_rates(lr), rel=1e-4)
 
 
-class TestOptimizer:
-    def test_timms_by_another_name(self, old):
-        cfg = converted(old(optimizer={"type": "LAMB", "lr": 0.008, "weight_decay": 0.02, "_delete_": True}))
-        assert cfg.optim_wrapper.optimizer == {"type": "Lamb", "lr": 0.008, "weight_decay": 0.02}
+@pytest.mark.parametrize(
+    ("floor", "epochs", "warm", "ratio", "kind"),
+    [
+        (0.05, 12, 3, 1e-3, "linear"),
+        (0.2, 12, 2, 0.1, "linear"),
+        (0.2, 60, 4, 1e-5, "linear"),
+        (0.1, 60, 6, 0.1, "constant"),
+    ],
+)
+def test_how_far_a_floor_takes_the_rates_from_mmcvs(old, floor, epochs, warm, ratio, kind, monkeypatch):
+    """What the report says bounds what torch does, and not by far."""
+    warm_up = {"warmup": kind, "warmup_iters": warm, "warmup_by_epoch": True, "warmup_ratio": ratio}
+    lr = {**COSINE, "min_lr": floor, "by_epoch": False, **warm_up}
+    runner = {"type": "EpochBasedRunner", "max_epochs": epochs}
+    path = old(lr_config={**lr, "_delete_": True}, optimizer={"lr": BASE}, runner=runner)
+    _, report = convert_config(path)
+    (entry,) = [entry for entry in report.entries if entry.key == "lr_config.min_lr"]
+    assert entry.verdict == "changed"
+    said = float(re.findall(r"by up to about (\S+) %", entry.text)[0])
+    monkeypatch.setitem(globals(), "EPOCHS", epochs)
+    pairs = zip(rates(converted(path).param_scheduler), mmcv_rates(lr), strict=True)
+    found = 100 * max(abs(rate / expected - 1) for rate, expected in pairs)
+    assert 0.5 * said < found < 1.1 * said
 
-    def test_clipping_and_accumulation(self, old):
-        config = {"grad_clip": {"max_norm": 5.0, "norm_type": 2}, "update_interval": 4, "_delete_": True}
-        cfg = converted(old(optimizer_config=config))
-        assert cfg.optim_wrapper.clip_grad == {"max_norm": 5.0, "norm_type": 2}
-        assert cfg.optim_wrapper.accumulative_counts == 4
 
-    def test_groups_decay_as_the_patterns_say(self, old):
-        options = {
-            r"(bn|ln|gn)(\d+)?.(weight|bias)": {"weight_decay": 0.0},
-            "bias": {"weight_decay": 0.0},
-            "head": {"lr": 0.05, "weight_decay": 1e-5},
-            "layer4.1": {"lr_mult": 0.1},
-            "layer[12]": {"weight_decay": 0.0},
-        }
-        text, report = convert_config(old(optimizer={"paramwise_options": options}))
-        cfg = Config.fromstring(text, ".py")
-        (lost,) = report.of("no equivalent")
-        assert lost.key == "optimizer.paramwise_options.layer[12]"
+def test_a_floor_is_mmcvs_without_a_warm_up_and_unknown_in_other_units(old):
+    key = "lr_config.min_lr"
+    _, report = convert_config(old(lr_config={**COSINE, "min_lr": 0.05}))
+    assert [entry.verdict for entry in report.entries if entry.key == key] == ["renamed"]
+    in_iterations = {"warmup_by_epoch": False, "warmup_iters": 500}
+    _, report = convert_config(old(lr_config={**COSINE, "min_lr": 0.05, **WARM, **in_iterations}))
+    (text,) = [entry.text for entry in report.entries if entry.key == key]
+    assert "(the warm-up's share of the run)^2" in text
 
-        from openmix.registry import build_task
 
-        task = build_task(cfg.model, device="meta")
-        groups = split_groups(task.parameter_groups(), task, ParamwiseCfg(**cfg.optim_wrapper.paramwise_cfg))
-        optimizer = torch.optim.SGD(groups, lr=0.1, weight_decay=1e-4)
-        apply_multipliers(optimizer)
-        name_of = {id(p): name for name, p in task.named_parameters()}
-        found = {name_of[id(p)]: (g["lr"], g["weight_decay"]) for g in optimizer.param_groups for p in g["params"]}
-        assert found["backbone.conv1.weight"] == pytest.approx((0.1, 1e-4))
-        assert found["backbone.layer2.0.bn1.weight"] == pytest.approx((0.1, 0.0))
-        assert found["backbone.layer2.0.downsample.1.bias"] == pytest.approx((0.1, 0.0))
-        assert found["head.fc.weight"] == found["head.fc.bias"] == pytest.approx((0.05, 1e-5))
-        assert found["backbone.layer4.1.conv1.weight"] == pytest.approx((0.01, 1e-4))
+class TestAccumulation:
+    """mmcv counts micro-batches, openmix optimizer steps: four of them are one step here."""
 
-    def test_mmcvs_own_groups(self, old):
-        given = {"norm_decay_mult": 0.0, "bias_lr_mult": 2.0, "custom_keys": {"head": {"lr_mult": 10.0}}}
-        text, report = convert_config(old(optimizer={"paramwise_cfg": given}))
-        found = Config.fromstring(text, ".py").optim_wrapper.paramwise_cfg
-        assert found == {"norm_decay_mult": 0.0, "custom_keys": {"head": {"lr_mult": 10.0}}}
-        assert [entry.key for entry in report.of("no equivalent")] == ["optimizer.paramwise_cfg.bias_lr_mult"]
+    def convert(self, old, runner=None, **changes):
+        config = {"update_interval": 4}
+        runner = {"type": "IterBasedRunner", "max_iters": 10_000, "_delete_": True} if runner is None else runner
+        text, report = convert_config(old(optimizer_config=config, runner=runner, **changes))
+        return Config.fromstring(text, ".py"), {entry.key: (entry.verdict, entry.text) for entry in report.entries}
 
-    def test_arguments_that_the_optimizer_does_not_take(self, old):
-        _, report = convert_config(old(optimizer={"unheard": 1}))
-        assert [entry.key for entry in report.of("no equivalent")] == ["optimizer.unheard"]
+    def test_lengths(self, old):
+        lr = {**COSINE, "min_lr": 0.0, "warmup": "linear", "warmup_iters": 400, "warmup_ratio": 0.1}
+        cfg, said = self.convert(
+            old,
+            lr_config=lr,
+            checkpoint_config={"interval": 2000},
+            evaluation={"interval": 500, "by_epoch": False},
+        )
+        assert cfg.train_cfg == {"max_iters": 2500, "val_interval": 125}
+        assert cfg.param_scheduler[0] == {"type": "LinearLR", "start_factor": 0.1, "end": 100, "by_epoch": False}
+        assert cfg.param_scheduler[1] == {"type": "CosineAnnealingLR", "eta_min": 0.0, "by_epoch": False}
+        assert cfg.default_hooks.checkpoint == {"interval": 500, "by_epoch": False}
+        assert said["runner.max_iters"] == ("changed", "train_cfg.max_iters, 2500: steps of 4 iterations each")
+
+    def test_what_does_not_divide_is_rounded_and_said(self, old):
+        lr = {"policy": "step", "step": [1001, 2000], "by_epoch": False, "_delete_": True}
+        cfg, said = self.convert(old, lr_config=lr)
+        assert cfg.param_scheduler.milestones == [250, 500]
+        assert said["lr_config.step"][1].endswith("250, 500: steps of 4 iterations each, rounded down")
+
+    @pytest.mark.parametrize(
+        ("lr", "expected"),
+        [
+            ({"policy": "step", "step": 1000}, {"type": "StepLR", "step_size": 250, "gamma": 0.1}),
+            ({"policy": "exp", "gamma": 0.5}, {"type": "ExponentialLR", "gamma": 0.0625}),
+        ],
+    )
+    def test_what_a_step_is_to_the_rate(self, old, lr, expected):
+        cfg, _ = self.convert(old, lr_config={**lr, "_delete_": True})
+        assert cfg.param_scheduler == {**expected, "by_epoch": False}
+
+    def test_epochs_are_epochs(self, old):
+        lr = {"policy": "step", "step": [30, 60], **WARM, "_delete_": True}
+        cfg, _ = self.convert(old, runner={"max_epochs": 90}, lr_config=lr)
+        assert cfg.train_cfg.max_epochs == 90
+        assert cfg.param_scheduler[0]["end"] == 3 and cfg.param_scheduler[1].milestones == [30, 60]
+        assert cfg.default_hooks.checkpoint.interval == 10

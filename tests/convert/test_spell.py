@@ -41,5 +41,10 @@ def test_lines_are_broken_as_late_as_they_can_be():
     assert "\n" in spell(fits, used=5)
 
 
+def test_a_key_that_is_a_keyword():
+    value = {"custom_keys": {"lambda": {"lr_mult": 0.1}}}
+    assert spell(value) == "dict(custom_keys={'lambda': dict(lr_mult=0.1)})" and eval(spell(value)) == value
+
+
 def test_short():
     assert spell_short({"a": "x" * 100}, 20) == 'dict(a="xxxxxxxxx...'

@@ -93,6 +93,65 @@ class TestListing:
         (tmp_path / "set" / "second" / "2.jpg").symlink_to(tmp_path / "store" / "y" / "2.jpg")
         assert listing(ImageFolder(str(tmp_path / "set"))) == torchvision.datasets.ImageFolder(tmp_path / "set").samples
 
+    def test_links_that_lead_nowhere_or_up_are_no_classes_and_hold_no_images(self, tmp_path):
+        write(tmp_path / "train", "a/1.jpg", "a/deep/2.jpg", "b/3.jpg")
+        oracle = torchvision.datasets.ImageFolder(tmp_path / "train").samples
+        up = {
+            "self": "self",
+            "all": ".",
+            "up": "..",
+            "a/self": "self",
+            "a/same": ".",
+            "a/deep/up": "..",
+            "b/x": "../..",
+        }
+        for link, target in up.items():
+            (tmp_path / "train" / link).symlink_to(target)
+        source = ImageFolder(str(tmp_path / "train"))
+        assert source.classes == ("a", "b") and listing(source) == oracle
+
+    def test_two_folders_that_link_to_each_other(self, tmp_path):
+        write(tmp_path, "a/1.jpg", "b/2.jpg")
+        (tmp_path / "a" / "to_b").symlink_to("../b")
+        (tmp_path / "b" / "to_a").symlink_to("../a")
+        found = [os.path.relpath(path, tmp_path) for path, _ in listing(ImageFolder(str(tmp_path)))]
+        assert found == ["a/1.jpg", "a/to_b/2.jpg", "b/2.jpg", "b/to_a/1.jpg"]
+
+    def test_a_folder_whose_name_begins_as_anothers_is_not_above_it(self, tmp_path):
+        write(tmp_path, "store/1.jpg", "store-2/x/2.jpg")
+        (tmp_path / "store-2" / "x" / "more").symlink_to(tmp_path / "store")
+        assert dict(walk_images(tmp_path / "store-2"))["x/more"] == ["1.jpg"]
+
+    def test_only_regular_files_are_images(self, tmp_path):
+        write(tmp_path, "a/1.jpg")
+        os.mkfifo(tmp_path / "a" / "2.jpg")
+        (tmp_path / "a" / "3.jpg").symlink_to("2.jpg")
+        (tmp_path / "a" / "4.jpg").symlink_to("/dev/zero")
+        assert walk_images(tmp_path / "a") == [("", ["1.jpg"])]
+
+    @pytest.mark.parametrize("target", ["gone.jpg", "2.jpg"])
+    def test_a_link_to_nothing_is_kept_and_reported_when_read(self, tmp_path, target):
+        """A file that was not fetched must not go missing without a word."""
+        (write(tmp_path, "a/1.jpg") / "a" / "2.jpg").symlink_to(target)
+        source = ImageFolder(str(tmp_path))
+        assert listing(source) == torchvision.datasets.ImageFolder(tmp_path).samples and len(source) == 2
+        with pytest.raises(UserError, match=r"a/2.jpg cannot be read"):
+            source[1]
+
+    @pytest.mark.parametrize("locked", ["", "a", "a/deep"])
+    def test_a_folder_that_cannot_be_read_is_named(self, tmp_path, monkeypatch, locked):
+        scan, place = os.scandir, os.path.normpath(tmp_path / locked)
+
+        def refusing(folder):
+            if os.path.normpath(folder) == place:
+                raise PermissionError(13, "Permission denied", str(folder))
+            return scan(folder)
+
+        write(tmp_path, "a/1.jpg", "a/deep/2.jpg")
+        monkeypatch.setattr(os, "scandir", refusing)  # the superuser could read it whatever its mode
+        with pytest.raises(UserError, match=f"the folder {place}/? cannot be read: Permission denied"):
+            ImageFolder(str(tmp_path))
+
     def test_an_empty_class_keeps_its_label_and_is_warned_of(self, tmp_path):
         write(tmp_path, "a/1.jpg", "c/1.jpg", "b/notes.txt")
         with pytest.warns(UserWarning, match="no image of 1 of 3 classes: b$"):
@@ -383,6 +442,19 @@ class TestTinyImageNet:
             TinyImageNet(str(archive), "val")
         with pytest.raises(UserError, match=r"no folder \S+nowhere/val; unpack tiny-imagenet-200.zip"):
             TinyImageNet(str(archive / "nowhere"), "val")
+
+    def test_listed_images_that_are_missing_are_named(self, archive):
+        for i in (7, 30):
+            (archive / "val" / "images" / f"val_{i}.JPEG").unlink()
+        with pytest.raises(
+            UserError, match=r"val/images lacks val_30.JPEG \(2 of 200 that val_annotations.txt lists\)"
+        ):
+            TinyImageNet(str(archive), "val")
+
+    def test_a_list_that_is_no_text(self, archive):
+        (archive / "val" / "val_annotations.txt").write_bytes(b"\xff\xd8\xff\xe0")
+        with pytest.raises(UserError, match=r"val_annotations.txt cannot be read: it is damaged, or no text"):
+            TinyImageNet(str(archive), "val")
 
 
 def test_walk_lists_every_folder(tmp_path):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from openmix.data.transforms import RandomErasing
+from openmix.errors import UserError
 
 
 @pytest.mark.parametrize("value", [7.0, [10, 20, 30]])
@@ -24,3 +25,14 @@ def test_how_often():
     image, erase = torch.full((1, 8, 8), 9, dtype=torch.uint8), RandomErasing(0.25)
     torch.manual_seed(0)
     assert sum(not torch.equal(erase(image), image) for _ in range(1000)) == pytest.approx(250, abs=45)
+
+
+@pytest.mark.parametrize("value", [-3, 300, 255.5, float("nan"), [0, 256, 0], [-1.0, 0.0, 0.0]])
+def test_what_is_no_colour_is_refused(value):
+    with pytest.raises(UserError, match=r"value must be in 0\.\.255, one for all channels or one for each, got "):
+        RandomErasing(value=value)
+
+
+@pytest.mark.parametrize("value", [0, 255, [255, 0, 127.5]])
+def test_the_whole_range_is_taken(value):
+    RandomErasing(value=value)

@@ -137,6 +137,42 @@ class TestTimmAutoAugment:
         with pytest.raises(UserError, match=message):
             TimmAutoAugment(policy)
 
+    @pytest.mark.parametrize(
+        ("policy", "message"),
+        [
+            ("rand-p2", r"p in 'rand-p2' must be in 0\.\.1, got 2$"),
+            ("rand-m99", r"m in 'rand-m99' must be in 0\.\.10, got 99; timm would cut it off there, and mmax sets"),
+            ("rand-m21-mmax20", r"must be in 0\.\.20, got 21"),
+            ("rand-mmax0", "mmax in 'rand-mmax0' must be at least 1, got 0"),
+            ("rand-n0", "n in 'rand-n0' must be at least 1, got 0"),
+            ("rand-inc2", r"inc in 'rand-inc2' must be in 0\.\.1, got 2"),
+            ("augmix-m11", r"m in 'augmix-m11' must be in 0\.\.10, got 11$"),
+            ("augmix-w0", "w in 'augmix-w0' must be at least 1, got 0"),
+            ("augmix-d0", "d in 'augmix-d0' must be at least 1, got 0"),
+            ("augmix-b2", r"b in 'augmix-b2' must be in 0\.\.1, got 2"),
+            ("augmix-a0", "a in 'augmix-a0' must be above 0"),
+        ],
+    )
+    def test_numbers_out_of_their_range_are_refused(self, policy, message):
+        with pytest.raises(UserError, match=message):
+            TimmAutoAugment(policy)
+
+    @pytest.mark.parametrize(
+        "policy", ["rand-m10-p0-n1", "rand-m0-p1.0-inc0", "rand-m20-mmax20", "augmix-m10-w1-d1-b0"]
+    )
+    def test_the_ends_of_the_ranges_are_taken(self, policy):
+        TimmAutoAugment(policy, img_size=1, mean=(0, 1, 0.5))(tensor(photo(8, 8)))
+
+    @pytest.mark.parametrize("mean", [[0.5], [0.5] * 4, [0.5, 0.5, 1.1], [-0.1, 0.5, 0.5], [124, 116, 104], []])
+    def test_what_is_no_colour_is_refused(self, mean):
+        with pytest.raises(UserError, match=r"mean must be a colour, three numbers in \[0, 1\], got"):
+            TimmAutoAugment(mean=mean)
+
+    @pytest.mark.parametrize("size", [0, -8])
+    def test_no_pixels_are_refused(self, size):
+        with pytest.raises(UserError, match=f"img_size must be at least 1 pixel, got {size}"):
+            TimmAutoAugment(img_size=size)
+
 
 class TestColourRandAugment:
     """ResizeMix's ten operations, written out."""

@@ -90,7 +90,9 @@ class TestRecords:
         val = {"split", "epoch", "step", "top1", "top5", "nll", "ece", "n", "time_s"}
         assert {frozenset(r) for r in records if r["split"] == "train"} == {frozenset(train)}
         assert {frozenset(r) for r in records if r["split"] == "val"} == {frozenset(val)}
-        assert all(r["images_per_s"] > 0 and r["time_s"] > 0 for r in records if r["split"] == "train")
+        images = [r["images_per_s"] * r["time_s"] for r in records if r["split"] == "train"]
+        assert sum(images) == pytest.approx(records[-1]["step"] * 8, abs=0.01), "batches of 8"
+        assert all(r["time_s"] > 0 for r in records if r["split"] == "train")
 
     def test_losses_are_means_over_their_interval(self, lab, run, tmp_path):
         """Logged every 4 steps, they are the means of what is logged every step."""

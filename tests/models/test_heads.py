@@ -162,7 +162,8 @@ def test_how_the_classifier_begins(init, std, has_bias):
     torch.manual_seed(0)
     head = ClsHead(500, 400, init=init)
     assert head.fc.weight.std().item() == pytest.approx(std, rel=0.02)
-    assert (head.fc.weight.abs().max() <= 400**-0.5).item() == init.startswith("torch")
+    if init.startswith("torch"):
+        assert head.fc.weight.abs().max() <= 400**-0.5
     assert bool(head.fc.bias.any()) == has_bias
 
 

@@ -31,9 +31,10 @@ SPLITS = {"train", "val", "valid", "validation", "test"}
 class ImageFolder(FileSource):
     """The images below one folder a class; the folders' names, sorted, are the labels 0, 1, 2, ...
 
-    Images may lie in further folders inside a class's. They are in the order of torchvision's ``ImageFolder``, with one
-    difference: files and folders whose names begin with a dot are ignored, so that an ``.ipynb_checkpoints`` becomes no
-    class. What counts is a name's ending: jpg, jpeg, png, ppm, bmp, pgm, tif, tiff or webp, in either case.
+    Images may lie in further folders inside a class's. They are in the order of torchvision's ``ImageFolder``, which
+    takes a few more: here files and folders whose names begin with a dot are ignored, so that an ``.ipynb_checkpoints``
+    becomes no class; and so are links to a folder that they lie in, pipes and devices. What counts is a name's ending:
+    jpg, jpeg, png, ppm, bmp, pgm, tif, tiff or webp, in either case.
 
     A class without images is kept and warned of: left out, it would shift the labels of all that follow against
     those of the other split; and refused, a small validation set could not be used.
@@ -100,16 +101,22 @@ class ImageFolder(FileSource):
 
 
 def class_folders(folder: Path) -> list[str]:
-    """Return the names of the folders in a folder, sorted, without those that begin with a dot."""
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    """Return the names of the folders in a folder, sorted, without those that begin with a dot.
+
+    A link to a folder that it lies in is none of them.
+
+    Raises:
+        UserError: the folder cannot be read.
+    """
+    above = (os.path.realpath(folder),)
+    return sorted(entry.name for entry in _scan(str(folder)) if _is_folder(entry) and not _leads_up(entry, above))
 
 
 def list_by_class(folder: Path, classes: Sequence[str]) -> tuple[PathList, Tensor]:
     """Return the paths below ``folder``'s class folders, and their labels, int64 (N,).
 
     Raises:
-        UserError: there is no image.
+        UserError: there is no image, or a folder cannot be read.
     """
     names: list[str] = []
     counts = []
@@ -129,23 +136,62 @@ def list_by_class(folder: Path, classes: Sequence[str]) -> tuple[PathList, Tenso
 def walk_images(folder: Path) -> list[tuple[str, list[str]]]:
     """Return every folder from ``folder`` down, relative to it, with its images' names.
 
-    Both are sorted; '' is the folder itself. Names that begin with a dot are left out, links are followed.
+    Both are sorted; '' is the folder itself. Names that begin with a dot are left out. Links are followed, unless they
+    lead to a folder that they lie in. A pipe, socket or device is no image, whatever its name; a link to nothing is
+    listed, so that whoever reads it hears of it.
+
+    Raises:
+        UserError: a folder cannot be read.
     """
     found: dict[str, list[str]] = {}
-    waiting = [""]
+    waiting: list[tuple[str, tuple[str, ...]]] = [("", (os.path.realpath(folder),))]
     while waiting:
-        inner = waiting.pop()
+        inner, above = waiting.pop()  # and the real paths of the folders that led to it, its own the last
         images = found[inner] = []
-        with os.scandir(folder / inner) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir():
-                    waiting.append(os.path.join(inner, entry.name))
-                elif entry.name.lower().endswith(IMAGE_SUFFIXES):
-                    images.append(entry.name)
+        for entry in _scan(os.path.join(folder, inner)):
+            if _is_folder(entry):
+                if not _leads_up(entry, above):
+                    real = os.path.realpath(entry.path) if entry.is_symlink() else os.path.join(above[-1], entry.name)
+                    waiting.append((os.path.join(inner, entry.name), (*above, real)))
+            elif entry.name.lower().endswith(IMAGE_SUFFIXES) and _may_be_image(entry):
+                images.append(entry.name)
         images.sort()
     return sorted(found.items())
+
+
+def _scan(folder: str) -> list[os.DirEntry[str]]:
+    """Return what lies in a folder and does not begin with a dot.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            return [entry for entry in entries if not entry.name.startswith(".")]
+    except OSError as error:
+        raise UserError(f"the folder {folder} cannot be read: {error.strerror}") from None
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _may_be_image(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_file() or not os.path.exists(entry.path)
+    except OSError:  # as above
+        return True
+
+
+def _leads_up(entry: os.DirEntry[str], above: Sequence[str]) -> bool:
+    """Tell whether a link leads to one of the real paths of folders, or to one in which such a folder lies."""
+    if not entry.is_symlink():
+        return False
+    target = os.path.join(os.path.realpath(entry.path), "")
+    return any(os.path.join(path, "").startswith(target) for path in above)
 
 
 def _some(names: Sequence[str]) -> str:

@@ -64,7 +64,7 @@ class TinyImageNet(FileSource):
         split: ``'train'`` or ``'val'``.
 
     Raises:
-        UserError: a folder is missing, or the classes are not 200.
+        UserError: a folder is missing, the classes are not 200, or the validation images not those of the list.
     """
 
     num_classes: int = 200
@@ -101,7 +101,10 @@ class TinyImageNet(FileSource):
                 f"TinyImageNet: {folder} holds {len(class_folders(folder))} folders where there should be one for each "
                 f"of {self.num_classes} classes, or for val its images and val_annotations.txt as in the archive"
             )
-        rows = [line.split("\t")[:2] for line in path.read_text().splitlines()]
+        try:
+            rows = [line.split("\t")[:2] for line in path.read_text(encoding="utf-8").splitlines()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{path} cannot be read: it is damaged, or no text ({error})") from None
         class_of = dict(row for row in rows if len(row) == 2)
         classes = sorted(set(class_of.values()))
         if len(classes) != self.num_classes:
@@ -113,6 +116,9 @@ class TinyImageNet(FileSource):
         unlisted = [name for name in names if name not in class_of]
         if unlisted:
             raise UserError(f"{path} lists no class for {unlisted[0]} ({len(unlisted)} of {len(names)} images)")
+        missing = sorted(class_of.keys() - set(names))
+        if missing:
+            raise UserError(f"{images} lacks {missing[0]} ({len(missing)} of {len(class_of)} that {path.name} lists)")
         label_of = {name: label for label, name in enumerate(classes)}
         labels = torch.tensor([label_of[class_of[name]] for name in names])
         return PathList(str(images), names), labels, classes

@@ -1,10 +1,11 @@
 """What the loaders ask of a data set."""
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
 
-__all__ = ["Source"]
+__all__ = ["HasLayout", "Source"]
 
 
 @runtime_checkable
@@ -27,4 +28,13 @@ class Source(Protocol):
 
     def take(self, count: int, /) -> "Source":
         """Return the set of the first ``count`` images (all of them where there are fewer)."""
+        ...
+
+
+class HasLayout(Protocol):
+    """A data set whose images' shape is known without reading any, so that a dry run can do without them."""
+
+    @classmethod
+    def layout(cls, options: Mapping[str, Any]) -> tuple[int, tuple[int, int, int]]:
+        """Return ``(num_classes, (C, H, W))`` for constructor options."""
         ...

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from openmix.data.sources.array import ArraySource
-from openmix.data.sources.files import FileSource
+from openmix.data.sources.protocol import HasLayout
 from openmix.errors import UserError
 from openmix.ops.random import generator_for
 
@@ -46,8 +46,6 @@ class Synthetic(ArraySource):
         return options["num_classes"], (channels, height, width)
 
     @classmethod
-    def instead_of(
-        cls, source: type[ArraySource] | type[FileSource], options: Mapping[str, Any], length: int
-    ) -> "Synthetic":
+    def instead_of(cls, source: type[HasLayout], options: Mapping[str, Any], length: int) -> "Synthetic":
         """Return ``length`` random images of the layout that ``source(**options)`` would have, reading no data."""
         return cls(*source.layout(options), length)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from torchvision.transforms import v2
 
+from openmix.errors import UserError
+
 __all__ = ["RandomErasing"]
 
 
@@ -20,6 +22,9 @@ class RandomErasing(v2.RandomErasing):
         ratio: range of height over width. Default (0.3, 3.3).
         value: in 0..255, one for all channels or one for each. Default 0, black.
 
+    Raises:
+        UserError: a value is out of that range.
+
     >>> import torch
     >>> erased = RandomErasing(1.0, value=[124, 116, 104])(torch.zeros(3, 32, 32, dtype=torch.uint8))
     >>> [int(channel.max()) for channel in erased]
@@ -34,4 +39,8 @@ class RandomErasing(v2.RandomErasing):
         value: float | Sequence[float] = 0.0,
     ) -> None:
         fill = list(value) if isinstance(value, Sequence) else value
+        if not all(0 <= level <= 255 for level in (fill if isinstance(fill, list) else [fill])):
+            raise UserError(
+                f"RandomErasing: value must be in 0..255, one for all channels or one for each, got {value}"
+            )
         super().__init__(p, scale, ratio, fill)  # pyright: ignore[reportArgumentType]  (annotated as float, takes both)

@@ -1,5 +1,6 @@
 """timm's RandAugment, AutoAugment and AugMix by their policy strings: what DeiT's and RSB's recipes name."""
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -14,6 +15,9 @@ __all__ = ["TimmAutoAugment"]
 NUMBERED = {"rand": ("m", "n", "p", "mstd", "mmax", "inc"), "augmix": ("m", "w", "d", "a", "b", "mstd")}
 FRACTIONS = ("p", "mstd", "a")  # the others are whole numbers
 AUTO = ("original", "originalr", "v0", "v0r", "3a")
+MAGNITUDE = 10  # timm's limit, where none is given
+RANGES = {"n": (1, math.inf), "p": (0, 1), "mmax": (1, math.inf), "inc": (0, 1), "w": (1, math.inf),
+          "d": (1, math.inf), "b": (0, 1)}  # fmt: skip
 WEIGHTS = ("tweights", "t3a", "t3aw")
 
 
@@ -27,7 +31,8 @@ class TimmAutoAugment(PillowTransform):
     Args:
         policy: a name and settings, joined by '-'.
             'rand' is RandAugment (Cubuk et al., arXiv:1909.13719): m magnitude (10), n operations (2), p probability of
-            each (0.5), mstd standard deviation of the magnitude (none; above 100: uniform), mmax its upper limit (10),
+            each (0.5), mstd standard deviation of the magnitude (none; above 100: uniform), mmax its upper limit (10;
+            timm cuts off an m above it),
             inc1 operations that all grow with the magnitude, tweights, t3a, t3aw other sets of operations.
             'augmix' is AugMix (Hendrycks et al., arXiv:1912.02781): m magnitude (3), w chains (3), d operations of a
             chain (drawn), a alpha (1), b1 a faster blending, mstd.
@@ -39,8 +44,8 @@ class TimmAutoAugment(PillowTransform):
         interpolation: of rotations, shears and translations; 'random' draws bilinear or bicubic each time.
 
     Raises:
-        UserError: a policy that timm does not know or of which it would silently ignore a part; at the call, anything
-            but a uint8 tensor with three channels.
+        UserError: a policy that timm does not know or of which it would silently ignore a part, a number that is out of
+            its range; at the call, anything but a uint8 tensor with three channels.
 
     >>> import torch
     >>> TimmAutoAugment("rand-m7-mstd0.5-inc1")(torch.zeros(3, 8, 8, dtype=torch.uint8)).shape
@@ -55,6 +60,10 @@ class TimmAutoAugment(PillowTransform):
         interpolation: Literal["bicubic", "bilinear", "nearest", "random"] = "bicubic",
     ) -> None:
         _check(policy)
+        if img_size < 1:
+            raise UserError(f"TimmAutoAugment: img_size must be at least 1 pixel, got {img_size}")
+        if len(mean) != 3 or not all(0 <= channel <= 1 for channel in mean):
+            raise UserError(f"TimmAutoAugment: mean must be a colour, three numbers in [0, 1], got {mean}")
         from timm.data import auto_augment  # seconds of import that only this transform pays
         from timm.data.transforms import str_to_pil_interp
 
@@ -92,6 +101,7 @@ def _check(policy: str) -> None:
     if kind not in (*NUMBERED, *AUTO):
         raise UserError(f"TimmAutoAugment: no policy is called {kind!r}{did_you_mean(kind, (*NUMBERED, *AUTO))}")
     keys = NUMBERED.get(kind, ("mstd",))
+    given: dict[str, float] = {}
     for part in parts:
         key = part.rstrip("0123456789.")
         number = r"\d+(\.\d+)?" if key in FRACTIONS else r"\d+"
@@ -100,3 +110,14 @@ def _check(policy: str) -> None:
             choices = [f"{key}{'FLOAT' if key in FRACTIONS else 'INT'}" for key in keys]
             choices += WEIGHTS if kind == "rand" else ()
             raise UserError(f"TimmAutoAugment: {part!r} in {policy!r} is no setting of {kind}: {' '.join(choices)}")
+        if part not in WEIGHTS:
+            given[key] = float(part[len(key) :])
+    ranges = {**RANGES, "m": (0, given.get("mmax", MAGNITUDE))}
+    for key, number in given.items():
+        low, high = ranges.get(key, (0, math.inf))
+        if not low <= number <= high:
+            limit = f"in {low:g}..{high:g}" if high < math.inf else f"at least {low:g}"
+            hint = "; timm would cut it off there, and mmax sets another limit" if (kind, key) == ("rand", "m") else ""
+            raise UserError(f"TimmAutoAugment: {key} in {policy!r} must be {limit}, got {number:g}{hint}")
+    if not given.get("a", 1.0):
+        raise UserError(f"TimmAutoAugment: a in {policy!r} must be above 0: it is alpha of a Beta distribution")

@@ -1,8 +1,9 @@
 """Published figures as tables for a terminal: methods down, epochs or metrics across, notes below."""
 
 from collections.abc import Iterable, Sequence
+from typing import Literal
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -28,15 +29,34 @@ def published_tables(figures: Iterable[Published]) -> list[RenderableType]:
     return [_group(groups[key]) for key in ordered]
 
 
-def overview(figures: Iterable[Published]) -> Table:
+def overview(figures: Iterable[Published]) -> RenderableType:
     """Return how many figures there are of each network on each data set."""
     counts: dict[str, dict[str, int]] = {name: dict.fromkeys(NETWORKS, 0) for name in DATASETS}
     for f in figures:
         counts[f.dataset][f.network] += 1
-    table = Table("data set", "networks, and how many figures there are of each")
-    for dataset, networks in counts.items():
-        table.add_row(dataset, ", ".join(f"{name}:{n}" for name, n in networks.items() if n))
-    return table
+    networks = {
+        dataset: ", ".join(f"{name}:{n}" for name, n in there.items() if n) for dataset, there in counts.items()
+    }
+    table = Table()
+    _add_column(table, "data set", networks, whole=True)
+    _add_column(table, "networks, and how many figures there are of each", networks.values())
+    for row in networks.items():
+        table.add_row(*row)
+    return _Whole(table)
+
+
+class _Whole:
+    """A table that is as wide as its columns must be where the terminal is not; it is to be printed uncropped.
+
+    rich makes columns narrower than their ``min_width``, or drops them, as soon as there is no room for them.
+    """
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        least = sum((column.min_width or 0) + 3 for column in self.table.columns) + 1  # with padding and borders
+        yield from console.render(self.table, options.update(width=max(options.max_width, least)))
 
 
 class _Notes:
@@ -54,6 +74,8 @@ class _Notes:
     def grid(self) -> Table:
         """Return the texts below each other behind their numbers."""
         grid = Table.grid(padding=(0, 1))
+        grid.add_column()
+        grid.add_column(overflow="fold")
         for number, text in enumerate(self.texts, 1):
             grid.add_row(Text(f"[{number}]"), Text(text))
         return grid
@@ -70,10 +92,12 @@ def _group(figures: Sequence[Published]) -> RenderableType:
     labels += ["extra cost"] if first.add_cost is not None else []
     shared, heads = _heads(columns)
     cells = [_row([places.get((*line, *column)) for column in columns], labels, notes) for line in lines]
+    turned = len(columns) > len(lines) and _varies(columns, 0)
+    table = _turned(heads, cells) if turned else _upright(labels, heads, cells)
     title = f"{DATASETS[first.dataset]}, {NETWORKS[first.network]} ({first.dataset} {first.network}): {origin.title}"
     return Group(
         Text(title + (f", {first.recipe}" if first.recipe else ""), style="bold"),
-        _turned(heads, cells) if len(columns) > len(lines) and _varies(columns, 0) else _upright(labels, heads, cells),
+        _Whole(table),
         Text(f"{shared}Recipe: {RECIPES[first.recipe] or 'not stated'}."),
         Text(f"Source: {origin.title}, {origin.link}. {origin.note}".rstrip()),
         *([notes.grid()] if notes.texts else []),
@@ -128,11 +152,12 @@ def _row(figures: Sequence[Published | None], labels: Sequence[str], notes: _Not
 
 def _upright(labels: Sequence[str], heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> Table:
     """Return the table with a method in a row."""
+    columns = [*zip(*rows, strict=True)]
     table = Table()
     for k, label in enumerate(labels):
-        table.add_column(label, no_wrap=k == 0)
-    for parts in heads:
-        table.add_column("\n".join(parts), justify="right")
+        _add_column(table, label, columns[k], whole=k == 0)
+    for parts, cells in zip(heads, columns[len(labels) :], strict=True):
+        _add_column(table, "\n".join(parts), cells, justify="right")
     for cells in rows:
         table.add_row(*map(Text, cells))
     return table
@@ -140,9 +165,20 @@ def _upright(labels: Sequence[str], heads: Sequence[Sequence[str]], rows: Sequen
 
 def _turned(heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> Table:
     """Return the table with a method in a column, for many metrics of few methods."""
-    table = Table("")
+    labels = [", ".join(parts) for parts in heads]
+    table = Table()
+    _add_column(table, "", labels)
     for cells in rows:
-        table.add_column(Text(cells[0]), justify="right")
-    for k, parts in enumerate(heads, -len(heads)):
-        table.add_row(", ".join(parts), *(Text(cells[k]) for cells in rows))
+        _add_column(table, cells[0], cells[1:], justify="right")
+    for k, label in enumerate(labels, -len(heads)):
+        table.add_row(label, *(Text(cells[k]) for cells in rows))
     return table
+
+
+def _add_column(
+    table: Table, head: str, cells: Iterable[str], justify: Literal["left", "right"] = "left", whole: bool = False
+) -> None:
+    """Add a column that, however narrow the terminal, cuts no word; nor breaks a line, if it is to be ``whole``."""
+    words = [word for text in (head, *cells) for word in ([text] if whole else text.split())]
+    width = max(map(len, words), default=0)
+    table.add_column(Text(head), justify=justify, no_wrap=whole, min_width=width)
