@@ -41,7 +41,8 @@ class ImageNet(ImageFolder):
         return (
             "ImageNet has to be fetched by hand, from image-net.org, and unpacked as train/n01440764/*.JPEG and "
             "val/n01440764/*.JPEG (torchvision.datasets.ImageNet does that with the official archives, whose "
-            "validation images are not sorted into classes)"
+            "validation images are not sorted into classes); openmix resize SRC DST --size 160 352 writes the smaller "
+            "copies that some recipes want"
         )
 
     @classmethod
