@@ -75,8 +75,8 @@ def train(
             for warning in warnings:
                 logger.warning(warning)
             logger.info(
-                "%s: %s parameters, %s steps an epoch, %s steps in all, on %s x %s; results go to %s",
-                config_path, f"{sum(p.numel() for p in task.parameters()):,}", trainer.timeline.steps_in(0),
+                "%s: %s parameters, epochs of %s, %s steps in all, on %s x %s; results go to %s",
+                config_path, f"{sum(p.numel() for p in task.parameters()):,}", trainer.timeline,
                 trainer.max_iters, world.size, world.device, work_dir,
             )  # fmt: skip
             if state is not None:
