@@ -132,7 +132,7 @@ class TestRecords:
 
     def test_log(self, run):
         text = (run / "train.log").read_text()
-        assert "1,182 parameters, 6 steps an epoch, 12 steps in all, on 1 x cpu" in text
+        assert "1,182 parameters, epochs of 6 steps, 12 steps in all, on 1 x cpu" in text
         assert "epoch 2/2, step 12/12: " in text
         assert "images/s, ETA 0:00:00" in text
 
