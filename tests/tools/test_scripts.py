@@ -181,7 +181,8 @@ class TestTwoProcesses:
         assert "--resume continues from there" in out
         step = lab.state(tmp_path / "run")["step"]
         assert step in (4, 5)  # ranks agree one step later
-        assert finish(start("dist_train.sh", path, 2, "--work-dir", "run", "--resume"))[0] == 0
+        code, out, err = finish(start("dist_train.sh", path, 2, "--work-dir", "run", "--resume"))
+        assert code == 0, out + err
         assert finish(start("dist_train.sh", path, 2, "--work-dir", "whole"))[0] == 0
         lab.assert_same_run(tmp_path / "whole", tmp_path / "run")
 
