@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["Reported", "UserError", "did_you_mean"]
+__all__ = ["DamagedImageError", "Reported", "UserError", "did_you_mean"]
 
 
 class Reported(Exception):  # noqa: N818  not all of them are errors
@@ -19,6 +19,23 @@ class UserError(Reported, ValueError):
     """
 
     exit_code = 2
+
+
+class DamagedImageError(UserError):
+    """An image that cannot be read or decoded. Loaders replace it, and stop when there are too many.
+
+    Attributes:
+        name: where it lies, such as its path.
+        reason: what is wrong, as the message goes on after the name.
+    """
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(name, reason)
+        self.name = name
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.reason}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

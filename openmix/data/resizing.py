@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal
 
-from openmix.data.sources.files import load_decoder, read_image
+from openmix.data.decoding import load_decoder, read_image
 from openmix.errors import UserError
 
 __all__ = ["FILTERS", "ImageResizer", "copy_name", "scaled"]

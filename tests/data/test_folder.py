@@ -14,9 +14,9 @@ import torchvision
 from PIL import Image
 from torchvision.transforms import v2
 
-from openmix.data import SOURCES, ImageFolder, ImageNet, Source, Synthetic, TinyImageNet, TorchLoader
-from openmix.data.sources import files
-from openmix.data.sources.files import PathList, read_image
+from openmix.data import SOURCES, ImageFolder, ImageNet, Source, Synthetic, TinyImageNet, TorchLoader, decoding
+from openmix.data.decoding import read_image
+from openmix.data.sources.files import PathList
 from openmix.data.sources.folder import walk_images
 from openmix.errors import UserError
 
@@ -276,7 +276,7 @@ DAMAGED = {
 def decoder(request, monkeypatch) -> str:
     """Decode with torchvision, or as where torchvision has no decoders any more."""
     if request.param == "Pillow":
-        monkeypatch.setattr(files, "load_decoder", lambda: None)
+        monkeypatch.setattr(decoding, "load_decoder", lambda: None)
     return request.param
 
 
