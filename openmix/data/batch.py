@@ -1,9 +1,12 @@
 """What a loader yields."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+
+from openmix.errors import DamagedImageError
 
 __all__ = ["Batch"]
 
@@ -17,12 +20,15 @@ class Batch:
         labels: int64 (B,).
         index: int64 (B,), each image's position in its data set.
         pixel_range: float32 (2, C), the values of black and of white in float views; None where they are 0 and 1.
+        damaged: what was wrong with images that could not be read; another stands in the place of each, with its own
+            label, and ``index`` still says the one that was asked for.
     """
 
     views: tuple[Tensor, ...]
     labels: Tensor
     index: Tensor
     pixel_range: Tensor | None = None
+    damaged: tuple[DamagedImageError, ...] = ()
 
     @property
     def images(self) -> Tensor:
@@ -34,16 +40,21 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on ``device``, without waiting for the copy where the memory is pinned."""
-        return Batch(
-            tuple(v.to(device, non_blocking=True) for v in self.views),
-            self.labels.to(device, non_blocking=True),
-            self.index.to(device, non_blocking=True),
-            None if self.pixel_range is None else self.pixel_range.to(device, non_blocking=True),
-        )
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
         """Return the batch in page-locked memory; torch's DataLoader calls this."""
-        return Batch(tuple(v.pin_memory() for v in self.views), self.labels.pin_memory(), self.index.pin_memory())
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, move: Callable[[Tensor], Tensor]) -> "Batch":
+        """Return the batch with every tensor moved."""
+        return Batch(
+            tuple(map(move, self.views)),
+            move(self.labels),
+            move(self.index),
+            None if self.pixel_range is None else move(self.pixel_range),
+            self.damaged,
+        )
 
     def with_views(self, *views: Tensor) -> "Batch":
         """Return the batch with other views of the same images."""

@@ -352,11 +352,11 @@ class TestLoading:
             assert (image.int() - expected.int()).abs().max() <= 2
 
     @pytest.mark.parametrize("workers", [0, 1])
-    def test_a_damaged_file_ends_the_run_with_its_name(self, source, workers):
+    def test_where_no_damaged_file_is_allowed_one_ends_the_run_with_its_name(self, source, workers):
         path = source.paths[7]
         Path(path).write_bytes(Path(path).read_bytes()[:-50])
-        loader = TorchLoader(source, 4, pipeline=self.PIPELINE, num_workers=workers)
-        with pytest.raises(UserError, match=rf"^{path} \(\d+ bytes\) is damaged, or no image: [^\n]+$"):
+        loader = TorchLoader(source, 4, pipeline=self.PIPELINE, num_workers=workers, max_damaged=0)
+        with pytest.raises(UserError, match=rf"^{path} \(\d+ bytes\) is damaged, or no image: [^\n]+ max_damaged=0 "):
             list(loader.evaluate())
         loader.close()
 

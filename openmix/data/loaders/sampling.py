@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from openmix.data.batch import Batch
+from openmix.data.loaders.damage import intact
 from openmix.data.sources.array import ArraySource
 from openmix.data.sources.protocol import Source
-from openmix.errors import UserError
+from openmix.errors import DamagedImageError, UserError
 from openmix.ops.random import derive_seed
 
 __all__ = ["BatchFetcher"]
@@ -49,25 +50,33 @@ class BatchFetcher:
             return error
 
     def _fetch(self, epoch: int, indices: list[int]) -> Batch:
-        """Return the batch of these images, in order."""
+        """Return the batch of these images, in order; a damaged one's place is taken by a neighbour."""
         index = torch.tensor(indices)
-        images, labels = self._read(index)
-        if not self.pipeline:
-            return Batch((images if isinstance(images, Tensor) else _stack(images),), labels, index)
+        damaged: list[DamagedImageError] = []
         with _global_generators_kept():
-            samples = [self._transform(image, epoch, i) for image, i in zip(images, indices, strict=True)]
-        return Batch(tuple(_stack(view) for view in zip(*samples, strict=True)), labels, index)
+            if isinstance(self.dataset, ArraySource):
+                images, labels = self.dataset.images[index], self.dataset.labels[index]  # all at once
+                if not self.pipeline:
+                    return Batch((images,), labels, index)
+                samples = [self._transform(image, epoch, i) for image, i in zip(images, indices, strict=True)]
+            else:
+                pairs = [intact(self._reader(epoch, i), i, len(self.dataset), damaged) for i in indices]
+                samples, labels = [sample for sample, _ in pairs], torch.tensor([label for _, label in pairs])
+        views = tuple(_stack(view) for view in zip(*samples, strict=True))
+        return Batch(views, labels, index, damaged=tuple(damaged))
 
-    def _read(self, index: Tensor) -> tuple[Tensor | list[Tensor], Tensor]:
-        """Return images and labels; from memory, all at once."""
-        if isinstance(self.dataset, ArraySource):
-            return self.dataset.images[index], self.dataset.labels[index]
-        images, labels = zip(*(self.dataset[i] for i in index.tolist()), strict=True)
-        return list(images), torch.tensor(labels)
+    def _reader(self, epoch: int, key: int) -> Callable[[int], tuple[tuple[Tensor, ...], int]]:
+        """Return what reads an image by its index and gives its views, made by the draws of ``key``, and its label."""
 
-    def _transform(self, image: Tensor, epoch: int, index: int) -> tuple[Tensor, ...]:
+        def read(index: int) -> tuple[tuple[Tensor, ...], int]:
+            image, label = self.dataset[index]
+            return self._transform(image, epoch, key), label
+
+        return read
+
+    def _transform(self, image: Tensor, epoch: int, key: int) -> tuple[Tensor, ...]:
         """Return the views that the pipeline makes of one image."""
-        seed = derive_seed(self.seed, "augment", epoch, index)
+        seed = derive_seed(self.seed, "augment", epoch, key)
         torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which would seed the GPUs as well
         random.seed(seed)
         np.random.seed(seed & 0xFFFFFFFF)

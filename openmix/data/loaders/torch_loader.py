@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from openmix.data.batch import Batch
+from openmix.data.loaders.damage import DamageLimit
 from openmix.data.loaders.protocol import EVALUATION, BaseLoader
 from openmix.data.loaders.sampling import BatchFetcher
 from openmix.data.loaders.signals import heed_parent_only, sigterm_blocked
@@ -35,12 +36,13 @@ class TorchLoader(BaseLoader):
         pipeline: transforms of one uint8 (C, H, W) image, in order; the last gives a tensor, or a tuple of them for
             several views. A source that is in memory is indexed a batch at a time where the pipeline is empty.
         num_workers: worker processes; 0 loads in this one.
+        max_damaged: how many different images may turn out damaged, each replaced by the next one of the set.
         seed: of the order and of the pipeline's draws.
         shards: this process's place among all.
         device: where the batches will go: batches stay on the CPU, in pinned memory if this is a CUDA device.
 
     Raises:
-        UserError: ``batch_size`` below 1 or ``num_workers`` below 0.
+        UserError: ``batch_size`` below 1, ``num_workers`` or ``max_damaged`` below 0; in use, too many damaged images.
 
     >>> from openmix.data.sources import Synthetic
     >>> loader = TorchLoader(Synthetic(10, (3, 8, 8), 100), batch_size=30)
@@ -57,6 +59,7 @@ class TorchLoader(BaseLoader):
         *,
         pipeline: Sequence[Callable[..., Any]] = (),
         num_workers: int = 0,
+        max_damaged: int = 10,
         seed: int = 0,
         shards: Shards = Shards(),  # noqa: B008  (frozen)
         device: torch.device | str = "cpu",
@@ -64,6 +67,7 @@ class TorchLoader(BaseLoader):
         super().__init__(dataset, batch_size, seed, shards, device)
         if num_workers < 0:
             raise UserError(f"num_workers must be at least 0, not {num_workers}")
+        self._damage = DamageLimit(max_damaged)
         self._requests = _Requests()
         self._loader: DataLoader | None = DataLoader(
             BatchFetcher(dataset, pipeline, seed),  # pyright: ignore[reportArgumentType]  (fetches by __getitems__)
@@ -116,6 +120,7 @@ class TorchLoader(BaseLoader):
             batch = next(self._running)
             if isinstance(batch, UserError):
                 raise batch
+            self._damage.check(batch.damaged)
             yield batch
 
 
