@@ -171,9 +171,10 @@ SHOWN_ELSEWHERE = ("split", "epoch", "step", "images_per_s", "time_s")
 
 def spell_metrics(metrics: Mapping[str, Any]) -> str:
     """Return an evaluation's figures as a line for people."""
+    damaged = f", {metrics['damaged']} of them damaged and replaced" if metrics.get("damaged") else ""
     return (
         f"top1 {metrics['top1']:.2f} %, top5 {metrics['top5']:.2f} %, nll {metrics['nll']:.4f}, "
-        f"ece {metrics['ece']:.4f} over {metrics['n']:,} images"
+        f"ece {metrics['ece']:.4f} over {metrics['n']:,} images{damaged}"
     )
 
 

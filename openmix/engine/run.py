@@ -10,6 +10,7 @@ from mmengine.config import Config
 from openmix.engine.build import build_hooks, check_classes, initialise, open_loader, seed_of
 from openmix.engine.checkpoint import CheckpointFolder, fitted_weights, load_checkpoint
 from openmix.engine.config import NOT_HASHED, config_hash, config_text
+from openmix.engine.damage import DamageLog
 from openmix.engine.distributed import World
 from openmix.engine.evaluate import evaluate
 from openmix.engine.log import Reporter, open_logger
@@ -120,7 +121,7 @@ def test(cfg: Config, checkpoint: str, world: World, split: str = "val") -> dict
             raise UserError(f"{checkpoint} has no classifier of the config's {task.num_classes} classes to evaluate")
         task.load_state_dict(fitted.weights)
         normalize = Normalize(Preprocessor(**cfg.get("data_preprocessor", {})), world.device)
-        return evaluate(task, loader, normalize, world)
+        return evaluate(task, loader, normalize, DamageLog(open_logger(None, world)[0], world))
 
 
 def dry_run(cfg: Config, work_dir: str, world: World) -> list[str]:

@@ -18,6 +18,7 @@ from openmix.data.loaders import Loader
 from openmix.data.timeline import Timeline
 from openmix.engine import settings
 from openmix.engine.checkpoint import CheckpointFolder, load_weights
+from openmix.engine.damage import DamageLog
 from openmix.engine.distributed import World
 from openmix.engine.ema import EMAHook
 from openmix.engine.evaluate import evaluate
@@ -105,6 +106,7 @@ class Trainer:
         )
         self.step = TrainStep(self.model, self.optimizer, optim, world.device)
         self.averages = Averages(world)
+        self.damage, self.val_damage = DamageLog(reporter.logger, world), DamageLog(reporter.logger, world)
         self.ema: AveragedModel | None = None
         self.hooks = HookList(hooks, self)
         self.epoch = self.iter = 0
@@ -190,6 +192,8 @@ class Trainer:
         batches = iter(self.train_dataloader.epoch(self.epoch, start_step=start))
         while group := list(islice(batches, self.accumulate)):
             progress = self.iter / self.max_iters
+            for _, batch in group:
+                self.damage.note(batch)
             yield [
                 (
                     StepContext(self.seed, self.epoch, self.iter, shard, progress),
@@ -208,6 +212,7 @@ class Trainer:
             **self._place(),
             "lr": self.optimizer.param_groups[0]["lr"],
             **means,
+            **self.damage.pop(),
             "images_per_s": images / seconds,
             "time_s": seconds,
         }
@@ -226,7 +231,7 @@ class Trainer:
         self.hooks("before_val")
         self.hooks("before_val_epoch")
         model = self.task if self.ema is None else self.ema.module
-        self.metrics = evaluate(model, self.val_dataloader, self.normalize, self.world)
+        self.metrics = evaluate(model, self.val_dataloader, self.normalize, self.val_damage)
         self.hooks("after_val_epoch", metrics=self.metrics)
         self.hooks("after_val")
         seconds = time.perf_counter() - began
@@ -277,6 +282,7 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.step.scaler.state_dict(),
             "averages": self.averages.state_dict(),
+            "damaged": self.damage.total(),
             "hooks": self.hooks.state_dict(),
         }
 
@@ -306,6 +312,7 @@ class Trainer:
             load_optimizer_state(self.optimizer, state["optimizer"])
             self.step.scaler.load_state_dict(state["scaler"])
             self.averages.load_state_dict(state["averages"])
+            self.damage.restore(operator.index(state.get("damaged", 0)))
         except UserError:
             raise
         except Exception as error:  # what a damaged file holds may be anything

@@ -1,5 +1,6 @@
 """Evaluation gives the metrics of the whole set, in float32, and leaves the model as it was."""
 
+import logging
 import math
 
 import pytest
@@ -7,12 +8,16 @@ import torch
 from sklearn.metrics import log_loss, top_k_accuracy_score
 
 from openmix.data import Digits, ResidentLoader, TorchLoader
+from openmix.engine.damage import DamageLog
 from openmix.engine.distributed import World
 from openmix.engine.evaluate import evaluate
 from openmix.engine.preprocess import Normalize
 from openmix.engine.settings import Preprocessor
 from openmix.models import ClsHead, ConvNet
 from openmix.tasks import Classification
+
+
+DAMAGE = DamageLog(logging.getLogger(), World())
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +39,9 @@ def trained() -> Classification:
 @pytest.mark.parametrize("batch_size", [7, 64, 1000])
 def test_metrics_are_scikit_learns(trained, loader, batch_size):
     val = Digits("val", size=8)
-    metrics = evaluate(trained, loader(val, batch_size), Normalize(Preprocessor()), World())
+    metrics = evaluate(
+        trained, loader(val, batch_size), Normalize(Preprocessor()), DamageLog(logging.getLogger(), World())
+    )
     with torch.no_grad():
         logits = trained.eval().predict(val.images.float() / 255)
     trained.train()
@@ -53,7 +60,7 @@ def test_model_is_left_in_its_mode_and_without_gradients(trained):
     before = {k: v.clone() for k, v in trained.state_dict().items()}
     for mode in (True, False):
         trained.train(mode)
-        evaluate(trained, loader, Normalize(Preprocessor()), World())
+        evaluate(trained, loader, Normalize(Preprocessor()), DAMAGE)
         assert trained.training is mode
         assert trained.backbone.layer1.training is mode
     assert all(torch.equal(before[k], v) for k, v in trained.state_dict().items())
@@ -63,6 +70,11 @@ def test_model_is_left_in_its_mode_and_without_gradients(trained):
 def test_a_network_that_has_diverged_does_not_look_good(trained):
     broken = Classification(ConvNet([4], in_channels=1), ClsHead(10, 4))
     torch.nn.init.constant_(broken.head.fc.weight, math.nan)
-    metrics = evaluate(broken, ResidentLoader(Digits("val", size=8), 100), Normalize(Preprocessor()), World())
+    metrics = evaluate(
+        broken,
+        ResidentLoader(Digits("val", size=8), 100),
+        Normalize(Preprocessor()),
+        DamageLog(logging.getLogger(), World()),
+    )
     assert math.isnan(metrics["nll"])
     assert math.isnan(metrics["ece"])
