@@ -3,10 +3,12 @@
 One place says what an image file means here, whatever reads it: the fast paths and DALI are held to it by tests.
 """
 
+import contextlib
 import functools
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,7 +16,12 @@ from torch import Tensor
 
 from openmix.errors import DamagedImageError
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 __all__ = ["decode", "load_decoder", "read_file", "read_image"]
+
+HUGE = 178_956_970  # pixels: Pillow's limit, twice its MAX_IMAGE_PIXELS
 
 
 def read_file(path: str) -> np.ndarray:
@@ -37,9 +44,16 @@ def read_image(path: str) -> Tensor:
 def decode(data: np.ndarray, name: str) -> Tensor:
     """Decode an image of any format that torchvision or Pillow knows, whatever its name ends in.
 
-    The pixels are Pillow's ``convert("RGB")``: grey and CMYK become RGB, transparency is dropped, of an animation the
-    first frame is taken, and an orientation in the EXIF data is ignored, as ImageNet's results have it. Where Pillow
-    clips 16-bit PNGs, which makes them white, their high bytes are taken.
+    The pixels are Pillow's ``convert("RGB")``, but for 16 bits, which Pillow would clip to white:
+
+    - grey, black-and-white and palette images become RGB;
+    - CMYK becomes RGB as Adobe's programs write it, inverted, whether or not the file says that they did;
+    - of 16 bits a channel the high byte is taken;
+    - transparency is dropped, and what lies below it shows;
+    - of an animation, or of several pages, the first is taken;
+    - an orientation in the EXIF data is ignored, as ImageNet's published results have it, and so is a colour profile;
+    - any shape is decoded up to 178,956,970 pixels (537 MB as RGB), where Pillow suspects an attack on the memory; more
+      count as damage.
 
     Args:
         data: the file's bytes, uint8 (n,).
@@ -52,6 +66,7 @@ def decode(data: np.ndarray, name: str) -> Tensor:
         DamagedImageError: it is damaged, or no image.
     """
     try:
+        _refuse_huge(data)
         image = _decode(data)
         return image if image is not None else _decode_with_pillow(data)
     except Exception as error:  # a damaged file may raise anything
@@ -86,7 +101,38 @@ def load_decoder() -> Callable[[Tensor], Tensor] | None:
 
 
 def _decode_with_pillow(data: np.ndarray) -> Tensor:
+    with _opened(data) as picture:
+        if picture.mode.startswith("I;16"):
+            high = torch.from_numpy((np.array(picture).astype(np.uint16) >> 8).astype(np.uint8))
+            return high.expand(3, *high.shape).contiguous()
+        return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+
+
+def _refuse_huge(data: np.ndarray) -> None:
+    """Raise Pillow's error for more pixels than it decodes: torchvision would take the memory for any number.
+
+    The header is read where such a number is possible: a JPEG block of 64 pixels takes a bit or more.
+    """
+    start = data[:24].tobytes()
+    if start.startswith(b"\xff\xd8") and len(data) < HUGE // 512:
+        return
+    if (
+        start.startswith(b"\x89PNG")
+        and int.from_bytes(start[16:20], "big") * int.from_bytes(start[20:24], "big") <= HUGE
+    ):
+        return
+    from PIL import UnidentifiedImageError
+
+    with contextlib.suppress(UnidentifiedImageError), _opened(data):
+        pass
+
+
+@contextlib.contextmanager
+def _opened(data: np.ndarray) -> Iterator["Image.Image"]:
+    """Open an image with Pillow, which warns at half of the number of pixels that it refuses."""
     from PIL import Image
 
-    with Image.open(io.BytesIO(data.tobytes())) as picture:
-        return torch.from_numpy(np.array(picture.convert("RGB"))).permute(2, 0, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        with Image.open(io.BytesIO(data.tobytes())) as picture:
+            yield picture
