@@ -82,6 +82,8 @@ def _decode(data: np.ndarray) -> Tensor | None:
         with warnings.catch_warnings():
             # deprecated in torchvision 0.29; should a later one be without it, Pillow does all
             warnings.filterwarnings("ignore", "The image decoding and encoding", DeprecationWarning)
+            # a record of a mapped file is read-only; nothing is written to it
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
             image = decode(torch.from_numpy(data))
     except RuntimeError:  # perhaps Pillow can; else it says best what is wrong
         return None

@@ -16,7 +16,6 @@ from openmix.engine.settings import Preprocessor
 from openmix.models import ClsHead, ConvNet
 from openmix.tasks import Classification
 
-
 DAMAGE = DamageLog(logging.getLogger(), World())
 
 

@@ -38,29 +38,25 @@ class BatchFetcher:
         self.pipeline = tuple(pipeline)
         self.seed = seed
 
-    def __getitems__(self, request: tuple[int, list[int]]) -> Batch | UserError:
-        """Return the batch of one request, ``(epoch, indices)``.
-
-        A UserError is returned, for the main process to raise: raised in a worker, torch would put the worker's
-        traceback into its message.
-        """
+    def __getitems__(self, request: tuple[int, np.ndarray]) -> Batch | UserError:
+        """Return the batch of one request, ``(epoch, indices)``, or what is wrong."""
         try:
             return self._fetch(*request)
         except UserError as error:
             return error
 
-    def _fetch(self, epoch: int, indices: list[int]) -> Batch:
+    def _fetch(self, epoch: int, indices: np.ndarray) -> Batch:
         """Return the batch of these images, in order; a damaged one's place is taken by a neighbour."""
-        index = torch.tensor(indices)
+        index = torch.from_numpy(indices)
         damaged: list[DamagedImageError] = []
         with _global_generators_kept():
             if isinstance(self.dataset, ArraySource):
                 images, labels = self.dataset.images[index], self.dataset.labels[index]  # all at once
                 if not self.pipeline:
                     return Batch((images,), labels, index)
-                samples = [self._transform(image, epoch, i) for image, i in zip(images, indices, strict=True)]
+                samples = [self._transform(image, epoch, i) for image, i in zip(images, indices.tolist(), strict=True)]
             else:
-                pairs = [intact(self._reader(epoch, i), i, len(self.dataset), damaged) for i in indices]
+                pairs = [intact(self._reader(epoch, i), i, len(self.dataset), damaged) for i in indices.tolist()]
                 samples, labels = [sample for sample, _ in pairs], torch.tensor([label for _, label in pairs])
         views = tuple(_stack(view) for view in zip(*samples, strict=True))
         return Batch(views, labels, index, damaged=tuple(damaged))

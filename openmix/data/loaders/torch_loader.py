@@ -1,22 +1,18 @@
 """The loader for any data set and any pipeline: torch's DataLoader with torchvision's transforms."""
 
-import sys
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from openmix.data.batch import Batch
 from openmix.data.loaders.damage import DamageLimit
 from openmix.data.loaders.protocol import EVALUATION, BaseLoader
 from openmix.data.loaders.sampling import BatchFetcher
-from openmix.data.loaders.signals import heed_parent_only, sigterm_blocked
+from openmix.data.loaders.workers import Workers
 from openmix.data.order import Shards, eval_batches, train_batches
 from openmix.data.sources.protocol import Source
-from openmix.errors import UserError
 
 __all__ = ["TorchLoader"]
 
@@ -65,23 +61,8 @@ class TorchLoader(BaseLoader):
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__(dataset, batch_size, seed, shards, device)
-        if num_workers < 0:
-            raise UserError(f"num_workers must be at least 0, not {num_workers}")
         self._damage = DamageLimit(max_damaged)
-        self._requests = _Requests()
-        self._loader: DataLoader | None = DataLoader(
-            BatchFetcher(dataset, pipeline, seed),  # pyright: ignore[reportArgumentType]  (fetches by __getitems__)
-            batch_sampler=self._requests,  # pyright: ignore[reportArgumentType]  (its "indices" are requests)
-            num_workers=num_workers,
-            collate_fn=_as_it_is,
-            pin_memory=self.device.type == "cuda",
-            generator=torch.Generator(),  # for a seed that nothing uses; the global one would be advanced otherwise
-            persistent_workers=num_workers > 0,
-            worker_init_fn=heed_parent_only,
-            # Forked workers start at once and share the data set's memory; they use no GPU and one thread.
-            multiprocessing_context="fork" if num_workers and sys.platform == "linux" else None,
-        )
-        self._running: Iterator[Batch | UserError] | None = None
+        self._workers = Workers(BatchFetcher(dataset, pipeline, seed), num_workers, self.device.type == "cuda")
 
     def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[tuple[int, Batch]]:
         """Yield ``(shard, micro-batch)`` of a training epoch from ``start_step`` on, without loading what is before."""
@@ -97,46 +78,10 @@ class TorchLoader(BaseLoader):
 
     def close(self) -> None:
         """Stop the workers. Closing twice is allowed."""
-        self._loader = self._running = None
+        self._workers.close()
 
     def _fetch(self, requests: list[Request]) -> Iterator[Batch]:
-        """Yield the batches of these requests, in order.
-
-        Raises:
-            RuntimeError: the loader was closed, or another iteration was started since.
-        """
-        if not requests:
-            return
-        if self._loader is None:
-            raise RuntimeError("this loader is closed")
-        self._requests.current = requests
-        with warnings.catch_warnings(), sigterm_blocked():
-            # Python >= 3.12 warns of any fork beside threads; torch's own threads are never used by the workers.
-            warnings.filterwarnings("ignore", "This process .* is multi-threaded, use of fork", DeprecationWarning)
-            self._running = iter(self._loader)
-        for _ in requests:
-            if self._running is None or self._requests.current is not requests:
-                raise RuntimeError("this iteration is over: the loader was closed, or another one was started")
-            batch = next(self._running)
-            if isinstance(batch, UserError):
-                raise batch
+        """Yield the batches of these requests, in order."""
+        for batch in self._workers.answer([(epoch, index.numpy()) for epoch, index in requests]):
             self._damage.check(batch.damaged)
             yield batch
-
-
-class _Requests:
-    """The batch sampler: hands out the requests of the current iteration."""
-
-    def __init__(self) -> None:
-        self.current: list[Request] = []
-
-    def __iter__(self) -> Iterator[tuple[int, list[int]]]:
-        return ((epoch, index.tolist()) for epoch, index in self.current)
-
-    def __len__(self) -> int:
-        return len(self.current)
-
-
-def _as_it_is(batch: Any) -> Any:
-    """Collate what is a batch already."""
-    return batch

@@ -1,0 +1,105 @@
+"""Worker processes that answer requests in order: torch's DataLoader, asked for batches rather than samples."""
+
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch.utils.data import DataLoader
+
+from openmix.data.loaders.signals import heed_parent_only, sigterm_blocked
+from openmix.errors import UserError
+
+__all__ = ["Fetcher", "Workers"]
+
+
+class Fetcher(Protocol):
+    """Answers requests, in whichever process it is asked, without anything carried from one to the next."""
+
+    def __getitems__(self, request: Any, /) -> Any:
+        """Return the answer to a request, or a UserError for the main process to raise.
+
+        Raised in a worker, torch would put the worker's traceback into its message.
+        """
+        ...
+
+
+class Workers:
+    """Has requests answered by a fetcher, in worker processes or in this one.
+
+    Workers start at the first request, one torch thread each, and live until :meth:`close`. One iteration runs at a
+    time: starting another ends the one before.
+
+    Args:
+        fetcher: answers them.
+        num_workers: worker processes; 0 answers in this one.
+        pin_memory: whether answers are copied to page-locked memory, by their ``pin_memory()``.
+
+    Raises:
+        UserError: ``num_workers`` below 0.
+    """
+
+    def __init__(self, fetcher: Fetcher, num_workers: int, pin_memory: bool = False) -> None:
+        if num_workers < 0:
+            raise UserError(f"num_workers must be at least 0, not {num_workers}")
+        self._requests = _Requests()
+        self._loader: DataLoader | None = DataLoader(
+            fetcher,  # pyright: ignore[reportArgumentType]  (fetches by __getitems__)
+            batch_sampler=self._requests,  # pyright: ignore[reportArgumentType]  (its "indices" are requests)
+            num_workers=num_workers,
+            collate_fn=_as_it_is,
+            pin_memory=pin_memory,
+            generator=torch.Generator(),  # for a seed that nothing uses; the global one would be advanced otherwise
+            persistent_workers=num_workers > 0,
+            worker_init_fn=heed_parent_only,
+            # Forked workers start at once and share the data set's memory; they use no GPU and one thread.
+            multiprocessing_context="fork" if num_workers and sys.platform == "linux" else None,
+        )
+        self._running: Iterator[Any] | None = None
+
+    def close(self) -> None:
+        """Stop the workers. Closing twice is allowed."""
+        self._loader = self._running = None
+
+    def answer(self, requests: Sequence[Any]) -> Iterator[Any]:
+        """Yield the answers to these requests, in order.
+
+        Raises:
+            RuntimeError: the workers were stopped, or another iteration was started since.
+            UserError: the fetcher's.
+        """
+        if not requests:
+            return
+        if self._loader is None:
+            raise RuntimeError("this loader is closed")
+        self._requests.current = requests
+        with warnings.catch_warnings(), sigterm_blocked():
+            # Python >= 3.12 warns of any fork beside threads; torch's own threads are never used by the workers.
+            warnings.filterwarnings("ignore", "This process .* is multi-threaded, use of fork", DeprecationWarning)
+            self._running = iter(self._loader)
+        for _ in requests:
+            if self._running is None or self._requests.current is not requests:
+                raise RuntimeError("this iteration is over: the loader was closed, or another one was started")
+            answer = next(self._running)
+            if isinstance(answer, UserError):
+                raise answer
+            yield answer
+
+
+class _Requests:
+    """The batch sampler: hands out the requests of the current iteration."""
+
+    def __init__(self) -> None:
+        self.current: Sequence[Any] = []
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.current)
+
+    def __len__(self) -> int:
+        return len(self.current)
+
+
+def _as_it_is(answer: Any) -> Any:
+    """Collate what is a batch already."""
+    return answer
