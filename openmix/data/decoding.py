@@ -76,7 +76,7 @@ def decode(data: np.ndarray, name: str) -> Tensor:
 def _decode(data: np.ndarray) -> Tensor | None:
     """Return the image by torchvision, in two thirds of Pillow's time; None for what that does not take."""
     decode = load_decoder()
-    if decode is None:
+    if decode is None or data[:4].tobytes() == b"GIF8":  # whose transparent pixels torchvision makes grey
         return None
     try:
         with warnings.catch_warnings():
@@ -131,10 +131,14 @@ def _refuse_huge(data: np.ndarray) -> None:
 
 @contextlib.contextmanager
 def _opened(data: np.ndarray) -> Iterator["Image.Image"]:
-    """Open an image with Pillow, which warns at half of the number of pixels that it refuses."""
-    from PIL import Image
+    """Open an image with Pillow, without its warnings."""
+    from PIL import Image, UnidentifiedImageError
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        with Image.open(io.BytesIO(data.tobytes())) as picture:
+        warnings.simplefilter("ignore")  # of half the number of pixels that it refuses, of transparency that it drops
+        try:
+            picture = Image.open(io.BytesIO(data.tobytes()))
+        except UnidentifiedImageError:  # whose message is an address in memory
+            raise UnidentifiedImageError("it begins as no format does that Pillow knows") from None
+        with picture:
             yield picture
