@@ -11,6 +11,7 @@ from torch import Tensor
 
 from openmix.data.batch import Batch
 from openmix.data.loaders.damage import intact
+from openmix.data.loaders.fused import Decode, fuse
 from openmix.data.sources.array import ArraySource
 from openmix.data.sources.protocol import Source
 from openmix.errors import DamagedImageError, UserError
@@ -22,20 +23,23 @@ __all__ = ["BatchFetcher"]
 class BatchFetcher:
     """A data set seen by torch's DataLoader: indexed by ``(epoch, indices)``, it gives a whole :class:`Batch`.
 
-    Before each image passes the pipeline, the global generators of torch (its CPU one), of Python's ``random`` and of
-    numpy are seeded with the key (seed, "augment", epoch, index). So whatever a transform draws from, an image looks
-    the same in whichever process and batch it is fetched, and nothing is carried from one request to the next.
+    Before each image is read and passes the pipeline, the global generators of torch (its CPU one), of Python's
+    ``random`` and of numpy are seeded with the key (seed, "augment", epoch, index). So whatever a transform draws from,
+    an image looks the same in whichever process and batch it is fetched, and nothing is carried from one request to the
+    next.
 
     Args:
         dataset: the set.
         pipeline: callables, each taking the former's result; the last one gives a (C, H, W) tensor or, for several
             views of one image, a tuple of them.
         seed: part of the key.
+        decode: how an image may be decoded that a random crop follows, see :func:`openmix.data.loaders.fused.fuse`.
     """
 
-    def __init__(self, dataset: Source, pipeline: Sequence[Callable[..., Any]], seed: int) -> None:
-        self.dataset = dataset
-        self.pipeline = tuple(pipeline)
+    def __init__(
+        self, dataset: Source, pipeline: Sequence[Callable[..., Any]], seed: int, decode: Decode = "exact"
+    ) -> None:
+        self.dataset, self.pipeline = fuse(dataset, pipeline, decode)
         self.seed = seed
 
     def __getitems__(self, request: tuple[int, np.ndarray]) -> Batch | UserError:
@@ -54,7 +58,10 @@ class BatchFetcher:
                 images, labels = self.dataset.images[index], self.dataset.labels[index]  # all at once
                 if not self.pipeline:
                     return Batch((images,), labels, index)
-                samples = [self._transform(image, epoch, i) for image, i in zip(images, indices.tolist(), strict=True)]
+                samples = []
+                for image, i in zip(images, indices.tolist(), strict=True):
+                    self._seed(epoch, i)
+                    samples.append(self._transform(image))
             else:
                 pairs = [intact(self._reader(epoch, i), i, len(self.dataset), damaged) for i in indices.tolist()]
                 samples, labels = [sample for sample, _ in pairs], torch.tensor([label for _, label in pairs])
@@ -65,17 +72,21 @@ class BatchFetcher:
         """Return what reads an image by its index and gives its views, made by the draws of ``key``, and its label."""
 
         def read(index: int) -> tuple[tuple[Tensor, ...], int]:
+            self._seed(epoch, key)
             image, label = self.dataset[index]
-            return self._transform(image, epoch, key), label
+            return self._transform(image), label
 
         return read
 
-    def _transform(self, image: Tensor, epoch: int, key: int) -> tuple[Tensor, ...]:
-        """Return the views that the pipeline makes of one image."""
+    def _seed(self, epoch: int, key: int) -> None:
+        """Seed the global generators for one image."""
         seed = derive_seed(self.seed, "augment", epoch, key)
         torch.default_generator.manual_seed(seed)  # not torch.manual_seed, which would seed the GPUs as well
         random.seed(seed)
         np.random.seed(seed & 0xFFFFFFFF)
+
+    def _transform(self, image: Tensor) -> tuple[Tensor, ...]:
+        """Return the views that the pipeline makes of one image."""
         sample: Any = image
         for transform in self.pipeline:
             sample = transform(sample)
@@ -106,4 +117,5 @@ def _stack(images: Sequence[Any]) -> Tensor:
             "a pipeline must end in tensors of one shape (ToImage makes a tensor, Resize or a crop one shape); "
             f"this one ends in {' and '.join(str(kind) for kind in sorted(kinds, key=str)[:3])}"
         )
-    return torch.stack([image.as_subclass(Tensor) for image in images])
+    # Made contiguous one by one: stacking what is channels last takes twice as long.
+    return torch.stack([image.as_subclass(Tensor).contiguous() for image in images])
