@@ -1,0 +1,148 @@
+"""What is known of a RecordIO file since it was packed, in a JSON file beside it: ``train.json`` for ``train.rec``."""
+
+import base64
+import binascii
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from openmix.errors import UserError
+
+__all__ = ["Manifest", "digest", "manifest_path", "read_manifest", "write_whole"]
+
+FORMAT = "openmix recordio 1"
+DIGEST_SIZE = 16
+
+
+def digest(data: bytes | np.ndarray) -> bytes:
+    """Return the first 16 bytes of the SHA-256 of a record's data: enough, and half as long."""
+    return hashlib.sha256(memoryview(data)).digest()[:DIGEST_SIZE]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a RecordIO file should hold.
+
+    Attributes:
+        count: how many records.
+        size: the file's length in bytes.
+        sha256: of the file, in hexadecimal.
+        index_sha256: of the index beside it.
+        digests: :func:`digest` of each record's data, uint8 (count, 16), in the file's order.
+        classes: the class names in label order; None where they are not known.
+        histogram: the number of images of each class; None where the labels are not one class an image.
+        options: how it was packed.
+        fingerprint: of the list of images and the options, '' if not packed here: the same gives the same file.
+    """
+
+    count: int
+    size: int
+    sha256: str
+    index_sha256: str
+    digests: np.ndarray = field(repr=False)
+    classes: tuple[str, ...] | None = None
+    histogram: tuple[int, ...] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+
+    def to_json(self) -> str:
+        """Return the text of the JSON file; the same manifest gives the same text."""
+        fields = asdict(self) | {"digests": base64.b64encode(self.digests.tobytes()).decode()}
+        return json.dumps({"format": FORMAT, **fields}, indent=1, ensure_ascii=False) + "\n"
+
+
+def manifest_path(path: str | os.PathLike[str]) -> Path:
+    """Return where the manifest of a .rec is.
+
+    >>> str(manifest_path("train.rec"))
+    'train.json'
+    """
+    return Path(path).with_suffix(".json")
+
+
+def read_manifest(path: str | os.PathLike[str]) -> Manifest | None:
+    """Return the manifest of a .rec, or None where there is none.
+
+    Raises:
+        UserError: it cannot be read, or is no manifest.
+    """
+    file = manifest_path(path)
+    try:
+        content = json.loads(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise UserError(f"{file} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file} should be the manifest of {Path(path).name}, and is no JSON: {error}") from None
+    try:
+        return _parsed(content)
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise UserError(
+            f"{file} should be the manifest of {Path(path).name}: {reason}; 'openmix rec index --manifest' writes one"
+        ) from None
+
+
+def _parsed(content: Any) -> Manifest:
+    """Return a manifest of what a JSON file holds, after checking it."""
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(f"its format should be '{FORMAT}'")
+    count, size = _whole(content["count"]), _whole(content["size"])
+    try:
+        digests = np.frombuffer(base64.b64decode(content["digests"], validate=True), np.uint8)
+    except binascii.Error:
+        raise ValueError("its digests are no base64") from None
+    if len(digests) != count * DIGEST_SIZE:
+        raise ValueError(f"it has digests of {len(digests) / DIGEST_SIZE:g} records, and says that there are {count}")
+    classes, histogram = content["classes"], content["histogram"]
+    if classes is not None:
+        classes = tuple(_text(name) for name in _list(classes))
+    if histogram is not None:
+        histogram = tuple(_whole(number) for number in _list(histogram))
+    if classes is not None and histogram is not None and len(classes) != len(histogram):
+        raise ValueError(f"it names {len(classes)} classes and counts {len(histogram)}")
+    if not isinstance(content["options"], dict):
+        raise TypeError("its options are no object")
+    return Manifest(
+        count, size, _text(content["sha256"]), _text(content["index_sha256"]), digests.reshape(count, DIGEST_SIZE),
+        classes, histogram, content["options"], _text(content["fingerprint"]),
+    )  # fmt: skip
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**63:
+        raise ValueError(f"{str(value)[:20]} is no number of things")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{str(value)[:20]} is no text")
+    return value
+
+
+def _list(value: Any) -> Sequence[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"{str(value)[:20]} is no list")
+    return value
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file such that it is there entirely or not at all, also after the machine went down."""
+    beside = path.with_name(f".{path.name}.tmp")  # always this name, so that what a kill leaves is written over
+    try:
+        with open(beside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
