@@ -4,13 +4,14 @@ from torchvision.transforms import v2
 
 from openmix.data.transforms.auto_augment import AutoAugment
 from openmix.data.transforms.colour_rand_augment import ColourRandAugment
+from openmix.data.transforms.cropmix import CropMix
 from openmix.data.transforms.cutout import Cutout
 from openmix.data.transforms.random_erasing import RandomErasing
 from openmix.data.transforms.timm_auto_augment import TimmAutoAugment
 
 __all__ = [
-    "TORCHVISION_TRANSFORMS", "TRANSFORMS", "AutoAugment", "ColourRandAugment", "Cutout", "RandomErasing",
-    "TimmAutoAugment",
+    "TORCHVISION_TRANSFORMS", "TRANSFORMS", "AutoAugment", "ColourRandAugment", "CropMix", "Cutout",
+    "RandomErasing", "TimmAutoAugment",
 ]  # fmt: skip
 
 # These take a batch with labels, boxes or key points, several frames, or a matrix: not one image with one label.
@@ -39,6 +40,7 @@ TRANSFORMS: dict[str, type] = {
     **TORCHVISION_TRANSFORMS,
     "AutoAugment": AutoAugment,
     "ColourRandAugment": ColourRandAugment,
+    "CropMix": CropMix,
     "Cutout": Cutout,
     "RandomErasing": RandomErasing,
     "TimmAutoAugment": TimmAutoAugment,

@@ -1,0 +1,69 @@
+"""The boxes of random resized crops, for a whole batch of images of any sizes."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+__all__ = ["draw_boxes", "uniform"]
+
+TRIES = 10
+RATIO = (3 / 4, 4 / 3)  # of width over height
+
+
+def uniform(shape: tuple[int, ...], generator: torch.Generator | None) -> np.ndarray:
+    """Draw float64 numbers of [0, 1) by a CPU generator; None takes torch's default one."""
+    return torch.rand(shape, generator=generator, dtype=torch.float64, device="cpu").numpy()
+
+
+def draw_boxes(
+    heights: np.ndarray,
+    widths: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    generator: torch.Generator | None = None,
+    ratio: Sequence[float] = RATIO,
+) -> np.ndarray:
+    """Draw crops by the rule of torchvision's ``RandomResizedCrop``, K for each of B images.
+
+    The area is uniform in ``[low, high]`` of the image's and the logarithm of width over height is uniform; sides are
+    rounded to pixels, and a crop that does not fit is drawn anew, 10 times at most. Then it is the image's centre: all
+    of it, or of an image that is too long for ``ratio`` the largest part that is not. So on images that are not square
+    large areas come out less often than they are drawn, as they do in torchvision.
+
+    Args:
+        heights: int64 (B,), at least 1.
+        widths: int64 (B,), at least 1.
+        low: (B, K), the smallest area of each crop as a share of the image's.
+        high: (B, K), the largest.
+        generator: a CPU generator; None takes torch's default one.
+        ratio: the smallest and the largest width over height. Default 3/4 and 4/3, torchvision's.
+
+    Returns:
+        int64 (B, K, 4): ``(y0, y1, x0, x1)``, half-open.
+
+    >>> one = np.ones((1, 1))
+    >>> draw_boxes(np.array([30]), np.array([40]), one, one).tolist()
+    [[[0, 30, 0, 40]]]
+    """
+    height, width = heights[:, None], widths[:, None]
+    areas, shapes, ys, xs = np.split(uniform((*low.shape, 2 * TRIES + 2), generator), [TRIES, 2 * TRIES, -1], axis=-1)
+    area = (height * width)[..., None] * (low[..., None] + (high - low)[..., None] * areas)
+    shape = np.exp(np.log(ratio[0]) + np.log(ratio[1] / ratio[0]) * shapes)
+    w, h = np.rint(np.sqrt(area * shape)), np.rint(np.sqrt(area / shape))
+    fits = (w > 0) & (w <= width[..., None]) & (h > 0) & (h <= height[..., None])
+    first = fits.argmax(-1)[..., None]
+    centre_h, centre_w = _largest(height, width, ratio)
+    fit = np.take_along_axis(fits, first, -1)[..., 0]
+    h = np.where(fit, np.take_along_axis(h, first, -1)[..., 0], centre_h)
+    w = np.where(fit, np.take_along_axis(w, first, -1)[..., 0], centre_w)
+    y = np.floor(np.where(fit, ys[..., 0] * (height - h + 1), (height - h) / 2))
+    x = np.floor(np.where(fit, xs[..., 0] * (width - w + 1), (width - w) / 2))
+    return np.stack([y, y + h, x, x + w], axis=-1).astype(np.int64)
+
+
+def _largest(height: np.ndarray, width: np.ndarray, ratio: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Return height and width of the largest centred crop whose shape is within ``ratio``."""
+    h = np.where(width < height * ratio[0], np.rint(width / ratio[0]), height)
+    w = np.where(width > height * ratio[1], np.rint(height * ratio[1]), width)
+    return h, w
