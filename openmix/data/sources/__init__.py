@@ -2,6 +2,7 @@
 
 from openmix.data.sources.aircraft import FGVCAircraft
 from openmix.data.sources.array import ArraySource
+from openmix.data.sources.cached import CachedImages
 from openmix.data.sources.cars import StanfordCars
 from openmix.data.sources.cifar import CIFAR10, CIFAR100
 from openmix.data.sources.cub import CUB200
@@ -16,7 +17,7 @@ from openmix.data.sources.protocol import Source
 from openmix.data.sources.synthetic import Synthetic
 
 __all__ = [
-    "CIFAR10", "CIFAR100", "CUB200", "SOURCES", "ArraySource", "Digits", "EncodedSource",
+    "CIFAR10", "CIFAR100", "CUB200", "SOURCES", "ArraySource", "CachedImages", "Digits", "EncodedSource",
     "FGVCAircraft", "FileList", "FileSource", "INaturalist", "ImageFolder", "ImageNet", "Source", "StanfordCars",
     "Synthetic", "TinyImageNet",
 ]  # fmt: skip
@@ -25,6 +26,7 @@ SOURCES: dict[str, type[ArraySource] | type[EncodedSource]] = {
     "CIFAR10": CIFAR10,
     "CIFAR100": CIFAR100,
     "CUB200": CUB200,
+    "CachedImages": CachedImages,
     "Digits": Digits,
     "FGVCAircraft": FGVCAircraft,
     "FileList": FileList,
