@@ -124,7 +124,10 @@ def test_each_stage_is_built_for_what_the_one_before_gives():
 @pytest.mark.parametrize(
     ("transform", "message"),
     [
-        (v2.ColorJitter(), "cannot augment with ColorJitter: it takes RandomCrop, RandomHorizontalFlip, Cutout; use T"),
+        (
+            v2.ColorJitter(),
+            "augment with ColorJitter: it takes RandomCrop, RandomResizedCrop, .*, Cutout, CropMix; use T",
+        ),
         (v2.Compose([v2.RandomHorizontalFlip()]), "cannot augment with Compose"),
         (torch.flip, "cannot augment with flip"),
         (v2.RandomCrop(10), r"cannot cut 10 x 10 out of images \(3, 6, 9\) padded by"),

@@ -154,9 +154,16 @@ def batched(pipeline: Sequence[Callable[..., Any]], shape: Shape) -> list[Batche
     """
     from torchvision.transforms import v2
 
-    from openmix.data.transforms.cutout import Cutout
+    from openmix.data.loaders.batched_crops import CropMixed, ResizedCrop
+    from openmix.data.transforms import CropMix, Cutout
 
-    counterparts = {v2.RandomCrop: Crop, v2.RandomHorizontalFlip: Flip, Cutout: Erase}
+    counterparts = {
+        v2.RandomCrop: Crop,
+        v2.RandomResizedCrop: ResizedCrop,
+        v2.RandomHorizontalFlip: Flip,
+        Cutout: Erase,
+        CropMix: CropMixed,
+    }
     stages: list[BatchedTransform] = []
     for transform in pipeline:
         if type(transform) not in counterparts:

@@ -22,10 +22,10 @@ class ResidentLoader(BaseLoader):
     """Keep the set on the device as uint8 and augment whole batches there.
 
     It takes the same pipeline objects as :class:`~openmix.data.loaders.TorchLoader`, so that one word in a config
-    switches loaders, but only those that have a batched counterpart: ``RandomCrop``, ``RandomHorizontalFlip`` and
-    ``Cutout``, in any order and number. The distribution of the images is the same, the single draws are not: they are
-    keyed by (seed, epoch, step, shard). Draws are made on the CPU, equal for every device, and nothing waits for the
-    device.
+    switches loaders, but only those that have a batched counterpart: ``RandomCrop``, ``RandomResizedCrop``,
+    ``RandomHorizontalFlip``, ``Cutout`` and ``CropMix``, in any order and number. The distribution of the images is
+    the same, the single draws are not: they are keyed by (seed, epoch, step, shard). Draws are made on the CPU, equal
+    for every device, and nothing waits for the device.
 
     A pipeline that begins with ``RandomCrop`` is the fast one: the set is then stored padded, once, and a batch is one
     indexing of it. Memory on the device is the stored set: CIFAR's 50,000 training images take 154 MB, padded by 4 they
