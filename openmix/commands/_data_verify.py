@@ -5,6 +5,7 @@ openmix data cache wrote, its SHA-256 is compared. Exit code 0: all can be read,
 """
 
 import argparse
+import contextlib
 import os
 from collections import Counter
 from collections.abc import Iterator
@@ -114,8 +115,22 @@ class _Inspector:
             data = self.source.encoded(index)
         except DamagedImageError as error:
             return [(True, error.reason)]
-        damage, oddities = inspect(data, self.source.name(index))
+        with _stderr_closed():
+            damage, oddities = inspect(data, self.source.name(index))
         return ([(True, damage)] if damage else []) + [(False, what) for what in oddities]
+
+
+@contextlib.contextmanager
+def _stderr_closed() -> Iterator[None]:
+    """Keep libjpeg and libtiff, which write there themselves and without a name, from writing into the progress bar."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _check_sum(title: str, source: Any) -> list[Found]:

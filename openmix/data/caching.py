@@ -26,7 +26,8 @@ def fit(image: Tensor, size: int, mode: Mode = "shorter", filter: Filter = "bicu
         image: uint8 (3, H, W).
         size: the side, in pixels.
         mode: ``'shorter'`` scales the shorter side to ``size`` and takes the centre, as torchvision's ``Resize`` and
-            ``CenterCrop`` do, but without computing what is cut off; ``'square'`` scales both sides, each by its own factor, and loses nothing but the proportions.
+            ``CenterCrop`` do, but without computing what is cut off; ``'square'`` scales both sides, each by its own
+            factor, and loses nothing but the proportions.
         filter: Pillow's way to resample.
 
     Returns:

@@ -29,7 +29,9 @@ def inspect(data: np.ndarray, name: str) -> Inspection:
     """Read an image as training does, and look whether all of it is there and as most images are.
 
     An image is damaged if :func:`~openmix.data.decoding.decode` refuses it, or, where :func:`strict_jpeg` is there, if
-    libjpeg has a warning: it fills what is missing or spoilt with grey, and says so only there.
+    libjpeg has a warning: it fills what is missing or spoilt with grey, and says so only there. Of photographs with 8
+    bytes overwritten by random ones it warns of a third, and the decoder refuses one in sixty: what still is a valid
+    stream is not seen, and only a checksum from before could tell.
 
     Args:
         data: the file's bytes, uint8 (n,).
