@@ -53,6 +53,7 @@ def kinds() -> dict[str, np.ndarray]:
         "CMYK": encoded(image.convert("CMYK")),
         "progressive": encoded(image, progressive=True),
         "restart markers": encoded(image, restart_marker_blocks=3),
+        "restart markers every row": encoded(image, restart_marker_rows=1),
         "turned by EXIF": encoded(image, exif=rotated),
         "PNG": encoded(image, "PNG"),
         "GIF": encoded(image.convert("P"), "GIF"),

@@ -34,11 +34,11 @@ class TorchLoader(BaseLoader):
             several views. A source that is in memory is indexed a batch at a time where the pipeline is empty.
         num_workers: worker processes; 0 loads in this one.
         max_damaged: how many different images may turn out damaged, each replaced by the next one of the set.
-        decode: how JPEGs are decoded that a ``RandomResizedCrop`` begins the pipeline of, 'exact' or 'fast'. Either way
-            not below the crop, in four fifths of the time; the boxes and the pipeline's other draws are those of
-            torchvision. With 'exact' so are the pixels, bit for bit. With 'fast' images are also decoded at 1/2, 1/4 or
-            1/8 of their size where the crop is as many times as large as needed: see
-            :func:`openmix.data.cropping.decode_crop` for by how much pixels differ.
+        decode: how JPEGs are decoded where the pipeline begins with ``RandomResizedCrop``, 'exact' or 'fast'. Either
+            way the rows below the crop are left out, and the boxes and all other draws are torchvision's. With 'exact'
+            so are the pixels, bit for bit. With 'fast' images are also decoded at 1/2, 1/4 or 1/8 of their size where
+            the crop is as many times as large as needed: :func:`openmix.data.cropping.decode_crop` says by how much
+            pixels differ then.
         seed: of the order and of the pipeline's draws.
         shards: this process's place among all.
         device: where the batches will go: batches stay on the CPU, in pinned memory if this is a CUDA device.
