@@ -18,6 +18,7 @@ from torch.optim import lr_scheduler
 
 from openmix import data, models, tasks
 from openmix.data.transforms import TRANSFORMS as TRANSFORM_CLASSES
+from openmix.data.transforms.mmcv_adapter import mmcv_transform
 from openmix.errors import UserError, did_you_mean
 
 __all__ = [
@@ -101,6 +102,8 @@ def lookup(kind: Any, registry: Registry) -> Callable[..., Any]:
         raise UserError(f"a {registry.name} needs a 'type'; known: {', '.join(sorted(known_types(registry)))}")
     if not isinstance(kind, str):
         return kind
+    if registry is TRANSFORMS and kind.startswith("mmcv."):
+        return mmcv_transform(kind.removeprefix("mmcv."))
     if kind not in known_types(registry) and registry is OPTIMIZERS:
         _add_timm_optimizers()
     found = registry.get(kind)
