@@ -96,7 +96,7 @@ def scan_offsets(buffer: np.ndarray) -> np.ndarray:
     array([ 0, 12])
     """
     offsets, offset, size = [], 0, len(buffer)
-    view = memoryview(buffer)
+    view = buffer.data
     while offset < size:
         offsets.append(offset)
         if offset + WORDS.size <= size:

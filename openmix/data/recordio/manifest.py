@@ -22,7 +22,7 @@ DIGEST_SIZE = 16
 
 def digest(data: bytes | np.ndarray) -> bytes:
     """Return the first 16 bytes of the SHA-256 of a record's data: enough, and half as long."""
-    return hashlib.sha256(memoryview(data)).digest()[:DIGEST_SIZE]
+    return hashlib.sha256(data if isinstance(data, bytes) else data.data).digest()[:DIGEST_SIZE]
 
 
 @dataclass(frozen=True)

@@ -223,5 +223,5 @@ def strictly_decode(image: np.ndarray) -> str:
 def _sha256(buffer: np.ndarray) -> str:
     sha256 = hashlib.sha256()
     for start in range(0, len(buffer), CHUNK):
-        sha256.update(memoryview(buffer[start : start + CHUNK]))
+        sha256.update(buffer[start : start + CHUNK].data)
     return sha256.hexdigest()

@@ -146,7 +146,7 @@ class RecordWriter:
     def _note(self, entry: Entry, record: bytes | np.ndarray) -> None:
         self.entries.append(entry)
         self._offsets.append(self._size)
-        self._sha256.update(memoryview(record))
+        self._sha256.update(record if isinstance(record, bytes) else record.data)
         self._size += len(record)
 
     def _write_journal(self) -> None:

@@ -1,0 +1,221 @@
+"""Pack images into RecordIO files, MXNet's format that DALI reads, and look after such files. MXNet is not needed."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from openmix.commands import _rec_files
+from openmix.commands._packing import Packer, Packing
+from openmix.commands._parallel import stopped_by_signals
+from openmix.commands.resize import _cpus as cpus
+from openmix.data.recordio.encoding import Encoding
+from openmix.data.recordio.index import format_index, index_path
+from openmix.data.recordio.listing import Listing, list_folder, list_text, read_classes, read_list, write_classes
+from openmix.data.recordio.manifest import write_whole
+from openmix.data.resizing import FILTERS
+from openmix.errors import UserError
+
+__all__ = ["add_arguments", "main"]
+
+SHOWN = 20  # failures that are printed; the file has all
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of each action."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    make = actions.add_parser("make", help="pack a folder, or the images of a list", description=MAKE)
+    make.add_argument("source", metavar="FOLDER_OR_LIST", help="a folder of one folder a class, or a .lst")
+    make.add_argument("output", metavar="OUT.rec", help="beside it will lie OUT.idx and OUT.json, the manifest")
+    _add_list_options(make)
+    make.add_argument("--resize", type=int, metavar="N", help="the shorter side in pixels (default: as it is)")
+    make.add_argument("--filter", choices=FILTERS, help="Pillow's, to resize (default: bicubic)")
+    make.add_argument("--center-crop", action="store_true", help="cut out the square in the middle")
+    make.add_argument("--encoding", choices=("jpg", "png"), help="the format of the images (default: jpg)")
+    make.add_argument("--quality", type=int, metavar="N", help="JPEG's, 1 to 100 (default: 95)")
+    make.add_argument("--color", choices=("rgb", "grey"), help="of the images (default: rgb)")
+    make.add_argument("--jobs", type=int, default=cpus(), metavar="N", help="processes (default: one for each CPU)")
+    make.add_argument("--shards", type=int, default=1, metavar="N", help="write N files, OUT-0-of-N.rec and so on")
+    make.add_argument("--skip-bad", action="store_true", help="leave out images that cannot be read")
+    make.add_argument("--check", action="store_true", help="decode also images that are packed as they are")
+    make.add_argument("--force", action="store_true", help="write over files of another set")
+    listing = actions.add_parser("list", help="write the list that make would pack")
+    listing.add_argument("source", metavar="FOLDER_OR_LIST", help="as for make")
+    listing.add_argument("output", metavar="OUT.lst", help="lines of number, label, path")
+    _add_list_options(listing)
+    listing.add_argument("--force", action="store_true", help="write over a list that is there")
+    _rec_files.add_arguments(actions)
+
+
+def _add_list_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--root", metavar="DIR", help="what a list's paths are relative to (default: the list's folder)"
+    )
+    parser.add_argument(
+        "--classes", metavar="FILE.json",
+        help="the class names in label order, for all splits; written from the folders where there is none",
+    )  # fmt: skip
+    parser.add_argument(
+        "--shuffle", action=argparse.BooleanOptionalAction,
+        help="whether to change the order (default: a folder's images yes, a list's no)",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=100, metavar="N", help="to shuffle (default: 100, as MXNet's)")
+    parser.add_argument("--pack-label", action="store_true", help="an image of a list may have several labels")
+
+
+MAKE = """Pack images: their bytes as they are, unless --resize, --center-crop, --encoding, --quality or --color asks
+for new ones. The same command goes on where an earlier one was stopped, and writes the same bytes with any --jobs."""
+
+
+def main(arguments: argparse.Namespace) -> int:
+    """Do what is asked for; return 1 if an image could not be read, or a file is damaged."""
+    if arguments.action == "make":
+        return _make(arguments)
+    if arguments.action == "list":
+        output = Path(arguments.output)
+        if output.exists() and not arguments.force:
+            raise UserError(f"{output} is there; --force writes over it")
+        listing, _ = _listing(arguments)
+        _write(output, list_text(listing).encode("utf-8", "surrogateescape"))
+        print(f"{len(listing)} images listed in {output}")
+        return 0
+    return _rec_files.main(arguments)
+
+
+def _write(path: Path, content: bytes) -> None:
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _make(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.progress import MofNCompleteColumn, Progress
+
+    encoding, paths = _encoding(arguments), _outputs(arguments)
+    listing, shuffle = _listing(arguments)
+    if len(listing) < len(paths):
+        raise UserError(f"--shards {len(paths)} is more than there are images ({len(listing)})")
+    options = {"shuffle": arguments.seed if shuffle else None}
+    console = Console(highlight=False, soft_wrap=True)
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    results: list[Packing] = []
+    with stopped_by_signals(), Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("images", total=len(listing))
+        packer = Packer(
+            encoding, arguments.jobs, arguments.skip_bad, arguments.force,
+            lambda done: progress.advance(task, done),
+        )  # fmt: skip
+        for number, path in enumerate(paths):
+            shard = {"shard": f"{number} of {len(paths)}"} if len(paths) > 1 else {}
+            results.append(packer(listing.shard(number, len(paths)), path, options | shard))
+    if len(paths) > 1 and all(result.done for result in results):
+        _write_joint_index(Path(arguments.output), paths)
+    return _report(results, arguments)
+
+
+def _encoding(arguments: argparse.Namespace) -> Encoding:
+    """Return how the images are to be written.
+
+    Raises:
+        UserError: the options make no sense.
+    """
+    for name in ("jobs", "shards", "resize"):
+        value = getattr(arguments, name)
+        if value is not None and value < 1:
+            raise UserError(f"--{name} must be at least 1, got {value}")
+    if arguments.quality is not None and not 1 <= arguments.quality <= 100:
+        raise UserError(f"--quality must be in 1..100, got {arguments.quality}")
+    if arguments.quality is not None and arguments.encoding == "png":
+        raise UserError("--quality is JPEG's, and --encoding png loses nothing; leave one out")
+    if arguments.filter and arguments.resize is None:
+        raise UserError("--filter is for --resize N, which is missing")
+    given = {"resize": arguments.resize, "encoding": arguments.encoding, "quality": arguments.quality}
+    given |= {"color": arguments.color, "filter": arguments.filter, "center_crop": arguments.center_crop or None}
+    given = {name: value for name, value in given.items() if value is not None}
+    encoding = Encoding(check=arguments.check)
+    return replace(encoding, anew=True, **given) if given else encoding
+
+
+def _outputs(arguments: argparse.Namespace) -> list[Path]:
+    """Return the paths of the files to write."""
+    output = Path(arguments.output)
+    if output.suffix != ".rec":
+        raise UserError(f"OUT.rec must end in .rec, got {output}")
+    if output.is_dir():
+        raise UserError(f"OUT.rec is a folder: {output}")
+    count = arguments.shards
+    if count == 1:
+        return [output]
+    return [output.with_name(f"{output.stem}-{i:0{len(str(count - 1))}}-of-{count}.rec") for i in range(count)]
+
+
+def _listing(arguments: argparse.Namespace) -> tuple[Listing, bool]:
+    """Return what is to be packed, and whether it was shuffled.
+
+    Raises:
+        UserError: there is no such folder or list, or something is wrong with it.
+    """
+    source, file = Path(arguments.source), Path(arguments.classes) if arguments.classes else None
+    classes = read_classes(file) if file else None
+    if source.is_dir():
+        for option in ("root", "pack_label"):
+            if getattr(arguments, option):
+                raise UserError(f"--{option.replace('_', '-')} is for a list, and {source} is a folder")
+        listing = list_folder(source, classes)
+        if file and classes is None and listing.classes:
+            try:
+                write_classes(file, listing.classes)
+            except OSError as error:
+                raise UserError(f"{file} cannot be written: {error.strerror}") from None
+    elif source.is_file():
+        if file and classes is None:
+            raise UserError(f"there is no {file}; a list has no class names of its own")
+        root = Path(arguments.root) if arguments.root else source.parent
+        listing = read_list(source, root, classes, arguments.pack_label)
+    else:
+        raise UserError(f"there is no folder or list {source}")
+    shuffle = source.is_dir() if arguments.shuffle is None else arguments.shuffle
+    return (listing.shuffled(arguments.seed) if shuffle else listing), shuffle
+
+
+def _write_joint_index(output: Path, paths: Sequence[Path]) -> None:
+    """Write the one index of several files in a row, which DALI asks for."""
+    import numpy as np
+
+    from openmix.data.recordio.index import read_index
+
+    start, keys, offsets = 0, [], []
+    for path in paths:
+        size = path.stat().st_size
+        key, offset = read_index(index_path(path), size)
+        keys.append(key)
+        offsets.append(offset + start)
+        start += size
+    _write(index_path(output), format_index(np.concatenate(keys), np.concatenate(offsets)))
+
+
+def _report(results: Sequence[Packing], arguments: argparse.Namespace) -> int:
+    """Print what became of the images, write down which failed, and return the exit code."""
+    failures = sorted(failure for result in results for failure in result.failures)
+    file = Path(f"{arguments.output}.failures.txt")
+    if failures:
+        _write(file, ("\n".join(failures) + "\n").encode("utf-8", "surrogateescape"))
+        more = [f"... {len(failures) - SHOWN} more"] if len(failures) > SHOWN else []
+        lines = [line.encode("utf-8", "replace").decode() for line in failures[:SHOWN]]
+        print(f"{len(failures)} images failed, see {file}:", *lines, *more, sep="\n", file=sys.stderr)
+    elif any(result.written for result in results):
+        file.unlink(missing_ok=True)
+    for result in results:
+        if result.done:
+            was_there = "" if result.written else ", which was there"
+            print(f"{result.count} images are in {result.path}{was_there}")
+        else:
+            print(
+                f"{result.path} is not finished; mend the images, or give --skip-bad to leave them out: the same "
+                "command goes on from here",
+                file=sys.stderr,
+            )
+    return 0 if all(result.done for result in results) and (not failures or arguments.skip_bad) else 1
