@@ -15,6 +15,7 @@ CLASSIFICATION = Path(__file__).parents[2] / "configs/classification"
 
 CIFAR_STATS = ([0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010])
 CIFAR100_OWN = ([129.3 / 255, 124.1 / 255, 112.4 / 255], [68.2 / 255, 65.4 / 255, 70.4 / 255])
+CROPMIX_STATS = ([125.3 / 255, 123.0 / 255, 113.9 / 255], [63.0 / 255, 62.1 / 255, 66.7 / 255])
 IMAGENET_STATS = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
 # epochs, images a step on the stated processes, lr, momentum, weight decay, nesterov, mean and std
@@ -28,6 +29,7 @@ RECIPES: dict[str, tuple[Any, ...]] = {
     "cifar10/resizemix/ss26_2x96d_*": (1800, 256, 0.04, 0.9, 1e-4, False, CIFAR_STATS),
     "cifar100/resizemix/ss26_2x96d_*": (1800, 256, 0.04, 0.9, 1e-4, False, CIFAR_STATS),
     "cifar100/rmix/*": (300, 100, 0.2, 0.9, 1e-4, True, CIFAR100_OWN),
+    "cifar*/cropmix/*": (300, 100, 0.1, 0.9, 1e-4, False, CROPMIX_STATS),
     "imagenet/resizemix/*": (300, 512 // 8, 0.5, 0.9, 4e-5, False, IMAGENET_STATS),
     "imagenet/mixups/basic/r50_mixups_CE_none.py": (100, 256 // 4, 0.1, 0.9, 1e-4, False, IMAGENET_STATS),
     "imagenet/mixups/basic/r50_mixups_CE_none_ep300.py": (300, 256 // 4, 0.1, 0.9, 1e-4, False, IMAGENET_STATS),
@@ -37,6 +39,7 @@ RECIPES: dict[str, tuple[Any, ...]] = {
 
 CROP4, CROP2 = {"type": "RandomCrop", "size": 32, "padding": 4}, {"type": "RandomCrop", "size": 32, "padding": 2}
 FLIP = {"type": "RandomHorizontalFlip"}
+CROPMIX = {"type": "CropMix", "mix_ratio": 0.4, "operation": 0, "inter_aug": True}
 
 
 def files(pattern: str) -> list[Path]:
@@ -72,6 +75,10 @@ def test_fields_are_the_notes(pattern):
         ("cifar100/resizemix/ss26_2x96d_resizemix.py", [CROP4, FLIP]),
         ("cifar100/rmix/preactresnet18_cutmixplus.py", [FLIP, CROP2]),
         ("cifar10/mixups/basic/rx50_mixups_CE_none.py", [CROP4, FLIP]),
+        ("cifar100/cropmix/r18_baseline.py", [CROP4, FLIP]),
+        ("cifar10/cropmix/r18_cropmix.py", [{**CROPMIX, "scale": 0.5, "number": 2, "size": 32}, FLIP]),
+        ("cifar100/cropmix/r18_cropmix.py", [{**CROPMIX, "scale": 0.5, "number": 2, "size": 32}, FLIP]),
+        ("imagenet/cropmix/r50_cropmix.py", [{**CROPMIX, "scale": 0.01, "number": 234, "size": 224}, FLIP]),
         ("cifar100/mixups/basic/r18_mixups_CE_none.py", [{**CROP4, "padding_mode": "reflect"}, FLIP]),
     ],
 )
@@ -87,6 +94,7 @@ BACKBONES: dict[str, dict[str, Any]] = {
     "cifar100/rmix/preactresnet18_*": {"type": "PreActResNet", "depth": 18},
     "cifar100/rmix/resnext29_4_24_*": {"type": "ResNeXt29_4_24"},
     "cifar10/mixups/basic/r18_*": {"type": "ResNet_CIFAR", "depth": 18},
+    "cifar*/cropmix/r18_*": {"type": "ResNet_CIFAR", "depth": 18},
     "cifar*/mixups/basic/rx50_*": {"type": "ResNeXt_CIFAR", "depth": 50},
     "cifar100/mixups/basic/wrn28_8_*": {
         "type": "WideResNet", "depth": 28, "widen_factor": 8, "variant": "openmixup",
@@ -134,6 +142,13 @@ def test_warm_up_and_cosine_of_resizemix():
             assert cosine == {
                 "type": "CosineAnnealingLR", "eta_min": 1e-5, "begin": 5, "convert_to_iter_based": True,
             }  # fmt: skip
+
+
+def test_steps_of_cropmix():
+    for pattern, every in (("cifar*/cropmix/*", 100), ("imagenet/cropmix/*", 75)):
+        for path in files(pattern):
+            assert load(path)["param_scheduler"] == {"type": "StepLR", "step_size": every, "gamma": 0.1}
+            assert load(path)["model"]["mix_mode"] == "vanilla"
 
 
 def test_one_cycle_of_rmix():
