@@ -11,7 +11,7 @@ import numpy as np
 
 from openmix.data.recordio.format import FramingError, ImageHeader
 from openmix.data.recordio.index import format_index, index_path, scan_offsets
-from openmix.data.recordio.manifest import Manifest, digest, manifest_path, read_manifest, write_whole
+from openmix.data.recordio.manifest import DIGEST_SIZE, Manifest, digest, manifest_path, read_manifest, write_whole
 from openmix.data.recordio.reader import RecordFile, map_file
 from openmix.data.recordio.verify import verify
 from openmix.errors import DamagedImageError, UserError
@@ -82,7 +82,7 @@ def _manifest(path: Path) -> Manifest:
         digests.append(digest(records.read(number)))
         sha256.update(buffer[bounds[number] : bounds[number + 1]].data)
     index_sha256 = hashlib.sha256(index_path(path).read_bytes()).hexdigest()
-    array = np.frombuffer(b"".join(digests), np.uint8).reshape(len(records), -1)
+    array = np.frombuffer(b"".join(digests), np.uint8).reshape(len(records), DIGEST_SIZE)
     return Manifest(len(records), records.size, sha256.hexdigest(), index_sha256, array)
 
 

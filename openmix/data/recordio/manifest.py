@@ -14,10 +14,10 @@ import numpy as np
 
 from openmix.errors import UserError
 
-__all__ = ["Manifest", "digest", "manifest_path", "read_manifest", "write_whole"]
+__all__ = ["DIGEST_SIZE", "Manifest", "digest", "manifest_path", "read_manifest", "write_whole"]
 
 FORMAT = "openmix recordio 1"
-DIGEST_SIZE = 16
+DIGEST_SIZE = 16  # bytes
 
 
 def digest(data: bytes | np.ndarray) -> bytes:

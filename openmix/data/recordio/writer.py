@@ -12,7 +12,7 @@ import numpy as np
 
 from openmix.data.recordio.format import FramingError, join_parts, pack_record, read_record
 from openmix.data.recordio.index import format_index, index_path
-from openmix.data.recordio.manifest import Manifest, digest, manifest_path, write_whole
+from openmix.data.recordio.manifest import DIGEST_SIZE, Manifest, digest, manifest_path, write_whole
 from openmix.data.recordio.reader import map_file
 from openmix.errors import UserError
 
@@ -176,7 +176,9 @@ class RecordWriter:
             file.unlink(missing_ok=True)
         os.replace(temporary_path(self.path), self.path)
         write_whole(index_path(self.path), index)
-        digests = np.frombuffer(b"".join(entry.digest or b"" for entry in written), np.uint8).reshape(len(keys), -1)
+        digests = np.frombuffer(b"".join(entry.digest or b"" for entry in written), np.uint8).reshape(
+            len(keys), DIGEST_SIZE
+        )
         return Manifest(len(keys), self._size, self._sha256.hexdigest(), hashlib.sha256(index).hexdigest(), digests)
 
     def close(self) -> None:
