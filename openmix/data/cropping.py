@@ -43,12 +43,11 @@ def decode_crop(
 ) -> Tensor:
     """Decode a part of an image and resize it: ``v2.functional.resized_crop`` of :func:`decode`, in less time.
 
-    Of a JPEG, what lies below the box is not decoded, and where there are restart markers, what lies above neither. The
-    pixels are the same nonetheless, bit for bit, unless ``scaled``: then a JPEG is decoded at the smallest of the
-    scales 1/2, 1/4 and 1/8 at which the box is at least as large as ``size``, and the box, whose edges may lie between
-    pixels then, resized by Pillow. On 100 photos and random boxes of at least twice 112 pixels, the result differs by
-    1.3 grey levels in the mean, and by 4.1 in that photo in which it differs most; a shift by one pixel makes 9. It
-    pays where images are large: see docs/data.md.
+    Of a JPEG, what lies below the box is not decoded. The pixels are the same nonetheless, bit for bit, unless
+    ``scaled``: then a JPEG is decoded at the smallest of the scales 1/2, 1/4 and 1/8 at which the box is at least as
+    large as ``size``, and the box, whose edges may lie between pixels then, resized by Pillow. On 100 photos and random
+    boxes of at least twice 112 pixels, the result differs by 1.3 grey levels in the mean, and by 4.1 in that photo in
+    which it differs most; a shift by one pixel makes 9. It pays where images are large: see docs/data.md.
 
     Args:
         data: the file's bytes, uint8 (n,).
@@ -76,17 +75,15 @@ def decode_crop(
     (torch.Size([3, 224, 224]), [254, 0, 0])
     """
     top, left, height, width = box
-    decoded, frame = None, frame or read_frame(data)
+    rows, frame = None, frame or read_frame(data)
     if frame and 0 <= top < top + height <= frame.height and 0 <= left < left + width <= frame.width:
         resample = FILTERS.get(getattr(interpolation, "value", interpolation)) if scaled and antialias else None
         factor = dct_factor(frame, (height, width), size) if resample else 1
-        decoded = decode_rows(data, frame, top, top + height, factor)
-        if decoded and resample and factor > 1:
-            rows, first = decoded
-            edges = [edge / factor for edge in (top - first, left, height, width)]
-            return _resize_between_pixels(rows, edges, size, resample)
-    image, first = (torch.from_numpy(decoded[0]).permute(2, 0, 1), decoded[1]) if decoded else (decode(data, name), 0)
-    crop = image[:, max(top, 0) - first : top - first + height, max(left, 0) : left + width]
+        rows = decode_rows(data, frame, top + height, factor)
+        if rows is not None and resample and factor > 1:
+            return _resize_between_pixels(rows, [edge / factor for edge in box], size, resample)
+    image = decode(data, name) if rows is None else torch.from_numpy(rows).permute(2, 0, 1)
+    crop = image[:, max(top, 0) : top + height, max(left, 0) : left + width]
     if crop.shape[1:] != (height, width) or not crop.numel():
         raise DamagedImageError(name, f"holds no box {box}: it has {image.shape[1]} x {image.shape[2]} pixels")
     return _resize(crop, size, interpolation, antialias)
