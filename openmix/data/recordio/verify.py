@@ -153,7 +153,10 @@ class _Walk:
                 "is not as it was written: a magic number in it, or padding that is not 0",
                 following or (self._resume(offset + 4)),
             )
-        return number, self._contents(number, data), record.end
+        reason = self._contents(number, data)
+        # a length that is wrong ends a record in its middle: that is one damage, not two
+        lost = reason and self.offsets is None and not self._begins(record.end)
+        return number, reason, self._resume(offset + 4) if lost else record.end
 
     def _contents(self, number: int, data: np.ndarray) -> str:
         """Return what is wrong with a record's data."""
@@ -178,6 +181,10 @@ class _Walk:
             return 0
         number = int(np.searchsorted(self.offsets, offset, side="right"))
         return int(self.offsets[number]) if number < len(self.offsets) else len(self.buffer)
+
+    def _begins(self, offset: int) -> bool:
+        """Tell whether the file ends at ``offset``, or a record seems to begin there."""
+        return offset == len(self.buffer) or self.buffer[offset : offset + 4].tobytes() == MAGIC
 
     def _resume(self, offset: int) -> int:
         """Return the next place that looks like the beginning of a record, or the end of the file."""

@@ -156,7 +156,7 @@ def _labels(file: RecordFile) -> tuple[np.ndarray, np.ndarray]:
             f"{file.offsets[damaged[0]]}, or its index is another file's; see 'openmix rec verify {file.path}'"
         )
     metadata = headers.framed & (headers.flags > 1) & (headers.bodies == 0)
-    _refuse(file, headers, headers.framed & (headers.flags > 1) & ~metadata, "several labels, where one is a class")
+    _refuse(file, headers, headers.framed & (headers.flags > 1) & ~metadata, "where one number is the class")
     labels = np.where(headers.framed & ~metadata, headers.labels, np.float32(0))
     with np.errstate(invalid="ignore"):
         wrong = ~((labels >= 0) & (labels < 2**24) & (labels == np.floor(labels)))
