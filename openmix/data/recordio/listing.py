@@ -134,7 +134,8 @@ def read_list(file: Path, root: Path, classes: Sequence[str] | None = None, pack
         if not line.strip():
             continue
         try:
-            key, *values, name = line.rstrip("\r").split("\t")
+            key, *values = line.rstrip("\r").split("\t")
+            name = values.pop() if values else ""
             keys.append(_key(key))
             labels.append([_label(value) for value in values])
             names.append(name)
