@@ -362,7 +362,7 @@ class TestStopped:
     @pytest.fixture
     def many(self, tmp_path) -> Path:
         for number in range(100):
-            picture(tmp_path / "set" / f"c{number % 3}" / f"{number}.png", number, 600, 500)
+            picture(tmp_path / "set" / f"c{number % 3}" / f"{number}.bmp", number, 600, 500)
         return tmp_path / "set"
 
     @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
