@@ -9,6 +9,7 @@ and libjpeg-turbo reads such files in a slower way, so that a twentieth was gain
 """
 
 import functools
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ __all__ = ["JpegFrame", "dct_factor", "decode_rows", "load_row_decoder", "read_f
 BASELINE = (0xC0, 0xC1)  # baseline and extended Huffman; a progressive image has to be read to its end
 HARMLESS = frozenset((0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE))  # tables, restart interval, applications', comment
 SAMPLINGS = {(1, 1), (2, 1), (1, 2), (2, 2)}  # of the luma, in units of the chroma's
+LEFTOVER = re.compile("extraneous bytes before marker 0xd[0-9]$")  # libjpeg's words for what follows the last row
 MOST_SEGMENTS = 2000  # before the image; a photo has ten, the largest colour profile 255
 SMALLEST = 8  # rows and columns from which on every scale gives a size of its own
 
@@ -124,14 +126,16 @@ def decode_rows(data: np.ndarray, frame: JpegFrame, bottom: int, factor: int = 1
     rows = min(frame.height, max(bottom + 2 * factor, SMALLEST))
     cut = bytearray(data)
     cut[frame.place : frame.place + 2] = rows.to_bytes(2, "big")
-    size = -(-rows // factor), -(-frame.width // factor)
+    height, width = -(-rows // factor), -(-frame.width // factor)
+    image = np.empty((height, width, 3), np.uint8)
     try:
-        # Not strict: the rest of the data, which nobody decodes, is something to warn of. What damage a full decode
-        # lets pass, passes here.
-        image = decode(cut, min_height=size[0] if factor > 1 else 0, min_width=size[1] if factor > 1 else 0)
-    except (ValueError, MemoryError):
-        return None
-    return image if image.shape == (*size, 3) else None
+        decode(cut, buffer=image, min_height=height if factor > 1 else 0, min_width=width if factor > 1 else 0)
+    except ValueError as error:
+        # What we cut off is something to complain of, once all is decoded. Whatever else there is to complain of is
+        # left to a full decode, so that both find the same images damaged.
+        if LEFTOVER.search(str(error)) is None:
+            return None
+    return image
 
 
 @functools.cache
@@ -141,4 +145,4 @@ def load_row_decoder() -> Callable[..., np.ndarray] | None:
         from simplejpeg import decode_jpeg
     except ImportError:
         return None
-    return functools.partial(decode_jpeg, colorspace="RGB", strict=False)
+    return functools.partial(decode_jpeg, colorspace="RGB", strict=True)
