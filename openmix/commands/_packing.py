@@ -132,6 +132,7 @@ class Packer:
             kept = [number for number, entry in enumerate(writer.entries) if entry.digest is not None]
         manifest = replace(
             manifest,
+            labels=listing.labels[kept, 0] if listing.labels.shape[1] == 1 else None,
             classes=listing.classes,
             histogram=listing.taken(kept).histogram(),
             options=options,

@@ -83,7 +83,9 @@ def _manifest(path: Path) -> Manifest:
         sha256.update(buffer[bounds[number] : bounds[number + 1]].data)
     index_sha256 = hashlib.sha256(index_path(path).read_bytes()).hexdigest()
     array = np.frombuffer(b"".join(digests), np.uint8).reshape(len(records), DIGEST_SIZE)
-    return Manifest(len(records), records.size, sha256.hexdigest(), index_sha256, array)
+    headers = records.headers()
+    labels = headers.labels if headers.framed.all() and not (headers.flags > 1).any() else None
+    return Manifest(len(records), records.size, sha256.hexdigest(), index_sha256, array, labels)
 
 
 def _verify(path: str) -> int:

@@ -189,6 +189,31 @@ class TestClasses:
             RecordIO.layout({"path": "nowhere.rec"})
 
 
+class TestManifest:
+    def test_no_image_is_read_for_the_labels(self, photos, monkeypatch):
+        expected = RecordIO(str(photos / "whole.rec")).labels
+        monkeypatch.setattr(RecordFile, "headers", lambda file: pytest.fail("the file was read"))
+        assert torch.equal(RecordIO(str(photos / "whole.rec")).labels, expected)
+        assert torch.equal(RecordIO(parts(photos)).labels, expected)
+
+    def test_labels_are_compared_with_the_records(self, photos, tmp_path):
+        content = bytearray((photos / "whole.rec").read_bytes())
+        content[RecordFile(photos / "whole.rec").offsets[4] + 14] ^= 0x80
+        for suffix in (".idx", ".json"):
+            (tmp_path / f"a{suffix}").write_bytes((photos / f"whole{suffix}").read_bytes())
+        (tmp_path / "a.rec").write_bytes(content)
+        source = RecordIO(str(tmp_path / "a.rec"))
+        with pytest.raises(DamagedImageError, match=r"record 4 .* its label is .*, and should be \d"):
+            source.encoded(4)
+        assert len(source.encoded(5))
+
+    def test_of_another_file(self, photos, tmp_path):
+        path = write(tmp_path / "a.rec", [ImageHeader(0, 3.0)])
+        manifest_path(path).write_bytes((photos / "whole.json").read_bytes())
+        assert RecordIO(path).labels.tolist() == [3]
+        assert RecordIO(path).classes == ("c0", "c1", "c2", "c3", "c4")
+
+
 class TestDamage:
     @pytest.mark.parametrize("byte", [0, 7])
     def test_one_record(self, photos, tmp_path, byte):

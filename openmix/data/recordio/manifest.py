@@ -35,6 +35,7 @@ class Manifest:
         sha256: of the file, in hexadecimal.
         index_sha256: of the index beside it.
         digests: :func:`digest` of each record's data, uint8 (count, 16), in the file's order.
+        labels: float32 (count,), by which a set opens without reading its images; None where one has several.
         classes: the class names in label order; None where they are not known.
         histogram: the number of images of each class; None where the labels are not one class an image.
         options: how it was packed.
@@ -46,6 +47,7 @@ class Manifest:
     sha256: str
     index_sha256: str
     digests: np.ndarray = field(repr=False)
+    labels: np.ndarray | None = field(default=None, repr=False)
     classes: tuple[str, ...] | None = None
     histogram: tuple[int, ...] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -53,7 +55,8 @@ class Manifest:
 
     def to_json(self) -> str:
         """Return the text of the JSON file; the same manifest gives the same text."""
-        fields = asdict(self) | {"digests": base64.b64encode(self.digests.tobytes()).decode()}
+        labels = None if self.labels is None else _to_text(self.labels.astype("<f4"))
+        fields = asdict(self) | {"digests": _to_text(self.digests), "labels": labels}
         return json.dumps({"format": FORMAT, **fields}, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -95,12 +98,8 @@ def _parsed(content: Any) -> Manifest:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ValueError(f"its format should be '{FORMAT}'")
     count, size = _whole(content["count"]), _whole(content["size"])
-    try:
-        digests = np.frombuffer(base64.b64decode(content["digests"], validate=True), np.uint8)
-    except binascii.Error:
-        raise ValueError("its digests are no base64") from None
-    if len(digests) != count * DIGEST_SIZE:
-        raise ValueError(f"it has digests of {len(digests) / DIGEST_SIZE:g} records, and says that there are {count}")
+    digests = _from_text(content["digests"], count, DIGEST_SIZE).reshape(count, DIGEST_SIZE)
+    labels = None if content["labels"] is None else _from_text(content["labels"], count, 4).view("<f4")
     classes, histogram = content["classes"], content["histogram"]
     if classes is not None:
         classes = tuple(_text(name) for name in _list(classes))
@@ -111,9 +110,24 @@ def _parsed(content: Any) -> Manifest:
     if not isinstance(content["options"], dict):
         raise TypeError("its options are no object")
     return Manifest(
-        count, size, _text(content["sha256"]), _text(content["index_sha256"]), digests.reshape(count, DIGEST_SIZE),
-        classes, histogram, content["options"], _text(content["fingerprint"]),
+        count, size, _text(content["sha256"]), _text(content["index_sha256"]), digests,
+        labels, classes, histogram, content["options"], _text(content["fingerprint"]),
     )  # fmt: skip
+
+
+def _to_text(array: np.ndarray) -> str:
+    return base64.b64encode(array.tobytes()).decode()
+
+
+def _from_text(text: Any, count: int, size: int) -> np.ndarray:
+    """Return ``size`` bytes for each of ``count`` records."""
+    try:
+        array = np.frombuffer(base64.b64decode(text, validate=True), np.uint8)
+    except binascii.Error:
+        raise ValueError("its digests or labels are no base64") from None
+    if len(array) != count * size:
+        raise ValueError(f"it has digests or labels of {len(array) / size:g} records, and says that there are {count}")
+    return array
 
 
 def _whole(value: Any) -> int:

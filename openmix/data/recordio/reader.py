@@ -59,6 +59,7 @@ class RecordFile:
         size: the file's length.
         offsets: where the records begin, int64 (N,), ascending.
         keys: the index's keys, int64 (N,); 0, 1, 2, ... without one.
+        index: the index's path, None without one.
 
     Raises:
         UserError: a file cannot be read, the index does not belong to it, or, without an index, it is damaged.
@@ -75,8 +76,10 @@ class RecordFile:
         self.path = os.fspath(path)
         self._descriptor, self._map, self._buffer = map_file(self.path)
         self.size = len(self._buffer)
-        if index is not None or index_path(path).exists():
-            self.keys, self.offsets = read_index(Path(index) if index is not None else index_path(path), self.size)
+        beside = index_path(path)
+        self.index = Path(index) if index is not None else beside if beside.exists() else None
+        if self.index is not None:
+            self.keys, self.offsets = read_index(self.index, self.size)
             self._check_first()
         else:
             self.offsets = self._scan()
@@ -104,7 +107,7 @@ class RecordFile:
         return len(self.offsets)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"path": self.path, "size": self.size, "offsets": self.offsets, "keys": self.keys}
+        return {key: value for key, value in self.__dict__.items() if not key.startswith("_")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

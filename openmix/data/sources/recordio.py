@@ -1,6 +1,7 @@
 """Images in RecordIO files, MXNet's format, which DALI reads too."""
 
 import copy
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -8,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from openmix.data.recordio.manifest import read_manifest
+from openmix.data.recordio.manifest import Manifest, read_manifest
 from openmix.data.recordio.reader import Headers, RecordFile
 from openmix.data.sources.encoded import EncodedSource
-from openmix.errors import UserError
+from openmix.errors import DamagedImageError, UserError
 
 __all__ = ["RecordIO"]
 
@@ -25,8 +26,9 @@ class RecordIO(EncodedSource):
     and the last ones of InsightFace's files, and left out. Records whose framing is damaged stay in the set and raise
     when they are read, like damaged files of a folder; but not where they are more than 1 %.
 
-    Opening reads the index and a page of each record. Without an index, it goes from record to record, which takes
-    longer and is over at the first damaged one; 'openmix rec index' writes the index.
+    Opening reads the manifest and the index, and no image. Without a manifest it reads a page of each record, which
+    takes minutes for a million on a disk. Without an index it goes from record to record, and is over at the first damaged
+    one; 'openmix rec index --manifest' writes both.
 
     Args:
         path: the .rec, or a list of several.
@@ -60,9 +62,10 @@ class RecordIO(EncodedSource):
         indices = [None] * len(paths) if index is None else _listed(index)
         if not paths or len(indices) != len(paths):
             raise UserError(f"RecordIO: {len(paths)} files as path, and {len(indices)} as index; one each")
-        classes = _known_classes(paths)
+        manifests = [read_manifest(path) for path in paths]
+        classes = _known_classes(paths, manifests)
         self._files = [RecordFile(one, other) for one, other in zip(paths, indices, strict=True)]
-        parts = [_labels(file) for file in self._files]
+        parts = [_labels(file, manifest) for file, manifest in zip(self._files, manifests, strict=True)]
         self._records = np.concatenate([records for records, _ in parts])
         self._starts = np.cumsum([0, *(len(records) for records, _ in parts)])
         labels = torch.from_numpy(np.concatenate([labels for _, labels in parts]))
@@ -86,7 +89,8 @@ class RecordIO(EncodedSource):
         num_classes = options.get("num_classes")
         if num_classes is None:
             try:
-                num_classes = len(_known_classes(_listed(options["path"])) or ())
+                paths = _listed(options["path"])
+                num_classes = len(_known_classes(paths, [read_manifest(path) for path in paths]) or ())
                 num_classes = num_classes or cls(options["path"], options.get("index")).num_classes
             except UserError as error:
                 raise UserError(f"{error} (with num_classes, a config can be checked without its data)") from None
@@ -102,10 +106,14 @@ class RecordIO(EncodedSource):
         """Return an image's bytes as they are stored, uint8 (n,), read-only: mostly a view of the mapped file.
 
         Raises:
-            DamagedImageError: the record's framing is damaged.
+            DamagedImageError: the record's framing or its label is damaged.
         """
         file, record = self._place(index)
-        return file.read_image(record)[1]
+        header, image = file.read_image(record)
+        label = header.label[0] if isinstance(header.label, tuple) else header.label
+        if label != (expected := int(self.labels[index])):  # of another file, or damaged since the set was opened
+            raise DamagedImageError(file.name(record), f"is damaged: its label is {label:g}, and should be {expected}")
+        return image
 
     def name(self, index: int) -> str:
         """Return the file, the record's number in it, its key in the index and where it begins."""
@@ -124,17 +132,14 @@ def _listed(path: str | os.PathLike[str] | Sequence[str]) -> list[str]:
     return [os.fspath(path)] if isinstance(path, str | os.PathLike) else [os.fspath(one) for one in path]
 
 
-def _known_classes(paths: Sequence[str]) -> tuple[str, ...] | None:
+def _known_classes(paths: Sequence[str], manifests: Sequence[Manifest | None]) -> tuple[str, ...] | None:
     """Return the classes that the manifests name, None where there is none.
 
     Raises:
         UserError: they name different ones.
     """
-    found: dict[str, tuple[str, ...]] = {}
-    for path in paths:
-        manifest = read_manifest(path)
-        if manifest and manifest.classes:
-            found[path] = manifest.classes
+    pairs = zip(paths, manifests, strict=True)
+    found = {path: manifest.classes for path, manifest in pairs if manifest and manifest.classes}
     if len(set(found.values())) > 1:
         first = next(iter(found))
         other = next(path for path in found if found[path] != found[first])
@@ -142,13 +147,24 @@ def _known_classes(paths: Sequence[str]) -> tuple[str, ...] | None:
     return next(iter(found.values()), None)
 
 
-def _labels(file: RecordFile) -> tuple[np.ndarray, np.ndarray]:
+def _headers(file: RecordFile, manifest: Manifest | None) -> Headers:
+    """Return the records' headers, as the manifest has them, if it is of this file and index."""
+    labels = None if manifest is None else manifest.labels
+    if manifest is None or labels is None or file.index is None or file.size != manifest.size:
+        return file.headers()
+    if len(labels) != len(file) or hashlib.sha256(file.index.read_bytes()).hexdigest() != manifest.index_sha256:
+        return file.headers()
+    ones = np.ones(len(file), np.int64)
+    return Headers(ones > 0, ones - 1, labels, ones)
+
+
+def _labels(file: RecordFile, manifest: Manifest | None) -> tuple[np.ndarray, np.ndarray]:
     """Return the numbers of the records that are images, and their labels, both int64.
 
     Raises:
         UserError: one has no class number for a label, or too many records are damaged.
     """
-    headers = file.headers()
+    headers = _headers(file, manifest)
     damaged = np.flatnonzero(~headers.framed)
     if len(damaged) > max(MOST_DAMAGED * len(file), 1 if len(file) > 1 else 0):
         raise UserError(

@@ -112,9 +112,11 @@ class TestManifest:
             ({"format": "x"}, "its format should be"),
             ({"count": -1}, "no number of things"),
             ({"count": True}, "no number of things"),
-            ({"count": 5}, "digests of 4 records"),
+            ({"count": 5}, "digests or labels of 4 records"),
             ({"digests": "?"}, "no base64"),
             ({"digests": 7}, "manifest of a.rec"),
+            ({"labels": "AAAA"}, "labels of 0.75 records"),
+            ({"labels": [1]}, "manifest of a.rec"),
             ({"classes": "ab"}, "no list"),
             ({"classes": [1]}, "no text"),
             ({"classes": ["a"], "histogram": [1, 2]}, "names 1 classes and counts 2"),
@@ -134,7 +136,9 @@ class TestManifest:
         with pytest.raises(UserError, match=r"a.json should be the manifest of a.rec"):
             read_manifest(tmp_path / "a.rec")
 
-    @pytest.mark.parametrize("key", ["count", "size", "sha256", "index_sha256", "digests", "classes", "options"])
+    @pytest.mark.parametrize(
+        "key", ["count", "size", "sha256", "index_sha256", "digests", "labels", "classes", "options"]
+    )
     def test_missing_keys(self, tmp_path, key):
         content = self.write(tmp_path)
         del content[key]
