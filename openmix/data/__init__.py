@@ -5,7 +5,7 @@ spared.
 """
 
 from openmix.data.batch import Batch
-from openmix.data.loaders import LOADERS, Loader, ResidentLoader, TorchLoader
+from openmix.data.loaders import LOADERS, DaliLoader, Loader, ResidentLoader, TorchLoader
 from openmix.data.order import Shards
 from openmix.data.sources import (
     CIFAR10,
@@ -27,6 +27,7 @@ __all__ = [
     "SOURCES",
     "ArraySource",
     "Batch",
+    "DaliLoader",
     "Digits",
     "ImageFolder",
     "ImageNet",

@@ -1,0 +1,36 @@
+"""Which stage stands for which transform."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from openmix.data.dali.colour import ColorJitter, RandAugment, TrivialAugmentWide
+from openmix.data.dali.stages import CenterCrop, Flip, RandomCrop, RandomResizedCrop, Resize, Stage
+from openmix.errors import UserError
+
+__all__ = ["counterparts"]
+
+
+def counterparts(pipeline: Sequence[Callable[..., Any]]) -> list[Stage]:
+    """Return the stages for a pipeline's transforms.
+
+    Raises:
+        UserError: one has none.
+    """
+    from torchvision.transforms import v2
+
+    stages: dict[type, Callable[[Any], Stage]] = {
+        v2.RandomResizedCrop: RandomResizedCrop,
+        v2.Resize: Resize,
+        v2.CenterCrop: CenterCrop,
+        v2.RandomCrop: RandomCrop,
+        v2.RandomHorizontalFlip: Flip,
+        v2.ColorJitter: ColorJitter,
+        v2.RandAugment: RandAugment,
+        v2.TrivialAugmentWide: TrivialAugmentWide,
+    }
+    for transform in pipeline:
+        if type(transform) not in stages:
+            name = getattr(transform, "__name__", type(transform).__name__)
+            known = ", ".join(kind.__name__ for kind in stages)
+            raise UserError(f"DaliLoader has no counterpart of {name}: it takes {known}; use TorchLoader for others")
+    return [stages[type(transform)](transform) for transform in pipeline]
