@@ -14,12 +14,13 @@ from openmix.data.sources.imagenet import ImageNet, TinyImageNet
 from openmix.data.sources.inaturalist import INaturalist
 from openmix.data.sources.listed import FileList
 from openmix.data.sources.protocol import Source
+from openmix.data.sources.recordio import RecordIO
 from openmix.data.sources.synthetic import Synthetic
 
 __all__ = [
     "CIFAR10", "CIFAR100", "CUB200", "SOURCES", "ArraySource", "CachedImages", "Digits", "EncodedSource",
-    "FGVCAircraft", "FileList", "FileSource", "INaturalist", "ImageFolder", "ImageNet", "Source", "StanfordCars",
-    "Synthetic", "TinyImageNet",
+    "FGVCAircraft", "FileList", "FileSource", "INaturalist", "ImageFolder", "ImageNet", "RecordIO", "Source",
+    "StanfordCars", "Synthetic", "TinyImageNet",
 ]  # fmt: skip
 
 SOURCES: dict[str, type[ArraySource] | type[EncodedSource]] = {
@@ -33,6 +34,7 @@ SOURCES: dict[str, type[ArraySource] | type[EncodedSource]] = {
     "INaturalist": INaturalist,
     "ImageFolder": ImageFolder,
     "ImageNet": ImageNet,
+    "RecordIO": RecordIO,
     "StanfordCars": StanfordCars,
     "Synthetic": Synthetic,
     "TinyImageNet": TinyImageNet,
