@@ -70,10 +70,10 @@ def manifest_path(path: str | os.PathLike[str]) -> Path:
 
 
 def read_manifest(path: str | os.PathLike[str]) -> Manifest | None:
-    """Return the manifest of a .rec, or None where there is none.
+    """Return the manifest of a .rec, or None where there is none; a JSON file of another kind is none.
 
     Raises:
-        UserError: it cannot be read, or is no manifest.
+        UserError: it cannot be read, or is a damaged one.
     """
     file = manifest_path(path)
     try:
@@ -84,6 +84,8 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest | None:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file} should be the manifest of {Path(path).name}, and is no JSON: {error}") from None
+    if not isinstance(content, dict) or not str(content.get("format")).startswith(FORMAT[:-1]):
+        return None  # annotations, say
     try:
         return _parsed(content)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -93,9 +95,9 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest | None:
         ) from None
 
 
-def _parsed(content: Any) -> Manifest:
+def _parsed(content: Mapping[str, Any]) -> Manifest:
     """Return a manifest of what a JSON file holds, after checking it."""
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if content["format"] != FORMAT:
         raise ValueError(f"its format should be '{FORMAT}'")
     count, size = _whole(content["count"]), _whole(content["size"])
     digests = _from_text(content["digests"], count, DIGEST_SIZE).reshape(count, DIGEST_SIZE)

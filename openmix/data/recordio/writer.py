@@ -12,7 +12,7 @@ import numpy as np
 
 from openmix.data.recordio.format import FramingError, join_parts, pack_record, read_record
 from openmix.data.recordio.index import format_index, index_path
-from openmix.data.recordio.manifest import DIGEST_SIZE, Manifest, digest, manifest_path, write_whole
+from openmix.data.recordio.manifest import DIGEST_SIZE, Manifest, digest, manifest_path, read_manifest, write_whole
 from openmix.data.recordio.reader import map_file
 from openmix.errors import UserError
 
@@ -73,6 +73,7 @@ class RecordWriter:
         entries: what has been written or left out, in order; at first, what was taken over.
 
     Raises:
+        UserError: ``path`` with .json is there and no manifest, which would be lost.
         OSError: the file cannot be written.
 
     >>> import tempfile
@@ -86,6 +87,8 @@ class RecordWriter:
 
     def __init__(self, path: str | os.PathLike[str], fingerprint: str = "", limit: int | None = None) -> None:
         self.path = Path(path)
+        if manifest_path(path).exists() and read_manifest(path) is None:
+            raise UserError(f"{manifest_path(path)} is there, and no manifest of a .rec; move it, or take another name")
         self.entries: list[Entry] = []
         self._offsets: list[int] = []
         self._sha256 = hashlib.sha256()

@@ -27,8 +27,8 @@ class RecordIO(EncodedSource):
     when they are read, like damaged files of a folder; but not where they are more than 1 %.
 
     Opening reads the manifest and the index, and no image. Without a manifest it reads a page of each record, which
-    takes minutes for a million on a disk. Without an index it goes from record to record, and is over at the first damaged
-    one; 'openmix rec index --manifest' writes both.
+    takes minutes for a million on a disk. Without an index it goes from record to record, and is over at the first
+    damaged one; 'openmix rec index --manifest' writes both.
 
     Args:
         path: the .rec, or a list of several.

@@ -109,7 +109,7 @@ class TestManifest:
     @pytest.mark.parametrize(
         ("change", "reason"),
         [
-            ({"format": "x"}, "its format should be"),
+            ({"format": "openmix recordio 2"}, "its format should be"),
             ({"count": -1}, "no number of things"),
             ({"count": True}, "no number of things"),
             ({"count": 5}, "digests or labels of 4 records"),
@@ -130,11 +130,21 @@ class TestManifest:
         with pytest.raises(UserError, match=reason):
             read_manifest(tmp_path / "a.rec")
 
-    @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "[]", "1" * 5000, "null", "\xff"])
+    @pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "1" * 5000, "\xff"])
     def test_no_manifest_at_all(self, tmp_path, text):
         (tmp_path / "a.json").write_bytes(text.encode("latin-1"))
         with pytest.raises(UserError, match=r"a.json should be the manifest of a.rec"):
             read_manifest(tmp_path / "a.rec")
+
+    @pytest.mark.parametrize("text", ["[]", "null", '{"images": []}', '{"format": 7}'])
+    def test_of_another_kind(self, tmp_path, text):
+        """Annotations, say: they are no manifest, and not written over."""
+        write_records(tmp_path / "a.rec", RECORDS)
+        (tmp_path / "a.json").write_text(text)
+        assert read_manifest(tmp_path / "a.rec") is None
+        with pytest.raises(UserError, match=r"a.json is there, and no manifest"):
+            write_records(tmp_path / "a.rec", RECORDS)
+        assert (tmp_path / "a.json").read_text() == text
 
     @pytest.mark.parametrize(
         "key", ["count", "size", "sha256", "index_sha256", "digests", "labels", "classes", "options"]
