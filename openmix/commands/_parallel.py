@@ -126,6 +126,8 @@ def _work(function: Callable[[str], Any], items: Sequence[str], pipe: Connection
     """Do these items and tell of each; stop when told so, or when the parent is gone."""
     for number in (signal.SIGINT, *SIGNALS):
         signal.signal(number, signal.SIG_IGN)  # a terminal or a scheduler sends them to all; the parent decides
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)  # a forked process waits for ever for the threads that the parent had started
     for item in items:
         if pipe.poll() or os.getppid() != parent:
             return

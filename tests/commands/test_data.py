@@ -300,6 +300,17 @@ class TestCache:
         data("cache", tree / "train", tmp_path / "reference", "--size", 16)
         assert content(out) == content(tmp_path / "reference")
 
+    def test_threads_of_the_parent_are_not_waited_for(self, tree, tmp_path):
+        """Images so large that torch would copy them by several threads, which a forked process does not have."""
+        program = (
+            "import sys, torch; from openmix.commands import run_command; torch.set_num_threads(2)\n"
+            "torch.rand(1 << 22).exp_(); sys.exit(run_command('data', sys.argv[1:]))"
+        )
+        command = [sys.executable, "-c", program, "cache", str(tree / "train"), str(tmp_path / "out"), "--size", "224"]
+        environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+        done = subprocess.run([*command, "--jobs", "2"], cwd=ROOT, env=environment, timeout=60)
+        assert done.returncode == 0 and len(CachedImages(str(tmp_path / "out"))) == 12
+
     def test_a_full_disk_ends_it(self, tree, tmp_path, monkeypatch, capsys):
         def full(*_):
             raise OSError(28, "No space left on device")
