@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from openmix.data.dali.colour import ColorJitter, RandAugment, TrivialAugmentWide
+from openmix.data.dali.cropmix import CropMixed
 from openmix.data.dali.stages import CenterCrop, Flip, RandomCrop, RandomResizedCrop, Resize, Stage
 from openmix.errors import UserError
 
@@ -18,6 +19,8 @@ def counterparts(pipeline: Sequence[Callable[..., Any]]) -> list[Stage]:
     """
     from torchvision.transforms import v2
 
+    from openmix.data.transforms.cropmix import CropMix
+
     stages: dict[type, Callable[[Any], Stage]] = {
         v2.RandomResizedCrop: RandomResizedCrop,
         v2.Resize: Resize,
@@ -27,6 +30,7 @@ def counterparts(pipeline: Sequence[Callable[..., Any]]) -> list[Stage]:
         v2.ColorJitter: ColorJitter,
         v2.RandAugment: RandAugment,
         v2.TrivialAugmentWide: TrivialAugmentWide,
+        CropMix: CropMixed,
     }
     for transform in pipeline:
         if type(transform) not in stages:
