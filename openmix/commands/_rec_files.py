@@ -4,6 +4,7 @@ import argparse
 import hashlib
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,12 @@ def _index(path: Path, with_manifest: bool, force: bool) -> None:
 
 
 def _manifest(path: Path) -> Manifest:
-    """Return the manifest of a file as it is now."""
+    """Return the manifest of a file as it is now; what an earlier one says of the classes is kept."""
     records = RecordFile(path)
+    try:
+        before = read_manifest(path)
+    except UserError:
+        before = None
     sha256, digests = hashlib.sha256(), []
     bounds = [*records.offsets.tolist(), records.size]
     _, _, buffer = map_file(str(path))
@@ -85,7 +90,16 @@ def _manifest(path: Path) -> Manifest:
     array = np.frombuffer(b"".join(digests), np.uint8).reshape(len(records), DIGEST_SIZE)
     headers = records.headers()
     labels = headers.labels if headers.framed.all() and not (headers.flags > 1).any() else None
-    return Manifest(len(records), records.size, sha256.hexdigest(), index_sha256, array, labels)
+    now = Manifest(len(records), records.size, sha256.hexdigest(), index_sha256, array, labels)
+    if before is None or before.sha256 != now.sha256:
+        return now
+    return replace(
+        now,
+        classes=before.classes,
+        histogram=before.histogram,
+        options=before.options,
+        fingerprint=before.fingerprint,
+    )
 
 
 def _verify(path: str) -> int:

@@ -303,6 +303,13 @@ class TestFiles:
         assert np.array_equal(after.digests, before.digests)
         assert verify(packed).damages == []
 
+    def test_a_new_manifest_keeps_the_classes(self, packed):
+        before = packed.with_suffix(".json").read_bytes()
+        assert rec("index", packed, "--manifest") == 2
+        assert rec("index", packed, "--manifest", "--force") == 0
+        content = json.loads(packed.with_suffix(".json").read_text())
+        assert content | {"index_sha256": 0} == json.loads(before) | {"index_sha256": 0}  # keys are 0, 1, 2, ... now
+
     def test_verify(self, packed, capsys):
         assert rec("verify", packed) == 0
         assert capsys.readouterr().out == f"{packed}: 30 records are whole, by SHA-256; nothing damaged\n"

@@ -46,7 +46,7 @@ class Listing:
 
     def name(self, number: int) -> str:
         """Return an image's path below the folder."""
-        return os.path.relpath(self.path(number), self.paths.folder)
+        return self.path(number).removeprefix(os.path.join(self.paths.folder, ""))
 
     def taken(self, numbers: Sequence[int] | np.ndarray) -> "Listing":
         """Return some of the images, in the order of their numbers."""
@@ -85,7 +85,7 @@ class Listing:
                 size = os.stat(path).st_size
             except OSError:
                 size = -1
-            digest.update(os.fsencode(os.path.relpath(path, self.paths.folder)) + b"\0%d\0" % size)
+            digest.update(os.fsencode(self.name(number)) + b"\0%d\0" % size)
         return digest.hexdigest()
 
 
