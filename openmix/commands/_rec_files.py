@@ -27,7 +27,9 @@ def add_arguments(actions: Any) -> None:
     index = actions.add_parser("index", help="write the index of a .rec, for which MXNet was needed")
     index.add_argument("files", nargs="+", metavar="FILE.rec")
     index.add_argument("--manifest", action="store_true", help="also note SHA-256 sums, by which verify finds damage")
-    index.add_argument("--force", action="store_true", help="write over an index or manifest that is there")
+    index.add_argument(
+        "--force", action="store_true", help="write over the index that is there, with --manifest the manifest"
+    )
     check = actions.add_parser("verify", help="find what is damaged; exits with 1 if something is")
     check.add_argument("files", nargs="+", metavar="FILE.rec")
     show = actions.add_parser("ls", help="list the records: number, id, offset, bytes, labels")
@@ -53,7 +55,7 @@ def _index(path: Path, with_manifest: bool, force: bool) -> None:
     if path.suffix != ".rec":
         raise UserError(f"FILE.rec must end in .rec, got {path}")
     file = index_path(path)
-    wanted = {"index": file} if not with_manifest or not file.exists() or force else {}
+    wanted = {"index": file} if not with_manifest or not file.exists() else {}
     wanted |= {"manifest": manifest_path(path)} if with_manifest else {}
     for what, target in wanted.items():
         if target.exists() and not force:

@@ -307,8 +307,7 @@ class TestFiles:
         before = packed.with_suffix(".json").read_bytes()
         assert rec("index", packed, "--manifest") == 2
         assert rec("index", packed, "--manifest", "--force") == 0
-        content = json.loads(packed.with_suffix(".json").read_text())
-        assert content | {"index_sha256": 0} == json.loads(before) | {"index_sha256": 0}  # keys are 0, 1, 2, ... now
+        assert packed.with_suffix(".json").read_bytes() == before
 
     def test_verify(self, packed, capsys):
         assert rec("verify", packed) == 0
