@@ -18,7 +18,7 @@ from torch.optim import lr_scheduler
 
 from openmix import data, models, tasks
 from openmix.data.transforms import TRANSFORMS as TRANSFORM_CLASSES
-from openmix.data.transforms.mmcv_adapter import mmcv_transform
+from openmix.data.transforms.mmcv_adapter import MmcvTransform, mmcv_transform
 from openmix.errors import UserError, did_you_mean
 
 __all__ = [
@@ -160,7 +160,7 @@ TASKS = _registry(
     "task", {name: getattr(tasks, name) for name in ("AugMixClassification", "Classification", "MixUpClassification")}
 )
 DATASETS = _registry("dataset", data.SOURCES)
-TRANSFORMS = _registry("transform", TRANSFORM_CLASSES)
+TRANSFORMS = _registry("transform", {**TRANSFORM_CLASSES, "MmcvTransform": MmcvTransform})
 LOADERS = _registry("loader", data.LOADERS)
 OPTIMIZERS = _registry("optimizer", _classes(torch.optim, torch.optim.Optimizer))
 PARAM_SCHEDULERS = _registry("param_scheduler", _schedulers())

@@ -71,6 +71,8 @@ class TestByName:
         grey = {"type": "RandomGrayscale", "prob": 1.0, "keep_channels": True, "channel_weights": (0.114, 0.587, 0.299)}
         luma = 0.299 * IMAGE[0] + 0.587 * IMAGE[1] + 0.114 * IMAGE[2]
         assert (MmcvTransform(grey)(IMAGE).float() - luma).abs().max() <= 1
+        by_config = build({"type": "MmcvTransform", "transform": grey, "channel_order": "bgr"}, TRANSFORMS)
+        assert torch.equal(by_config(IMAGE), MmcvTransform(grey)(IMAGE))
         assert (MmcvTransform(grey, "rgb")(IMAGE).float() - luma).abs().max() > 20
 
     def test_transforms_inside(self, mmcv):

@@ -23,8 +23,8 @@ class StanfordCars(ListedSource):
 
     Reads the official layout, ``cars_train/``, ``cars_test/`` and the devkit's .mat files, with the labels' numbers
     less 1 in the annotations' order, as torchvision does; or, since the official site is gone, the copy that most have,
-    one folder a class in ``train`` and ``test``, whose labels are the sorted folders' names. **The two orders differ**:
-    the devkit's is not that of the alphabet throughout, so a network trained on the one must be tested on the same.
+    one folder a class in ``train`` and ``test``, whose labels are the sorted folders' names. The two orders
+    need not be the same, so a network that was trained on the one must be tested on it.
 
     Args:
         data_root: the folder that holds all that, or one that holds it as ``stanford_cars`` or ``car_data``.

@@ -25,7 +25,7 @@ class INaturalist(ListedSource):
 
     Where there is no JSON, one folder a class is read: ``train/Aves/2761/*.jpg``, classes sorted by their last folder's
     number where all are numbers (2018, 2019), else by path (2017), as torchvision does; or ``train/CLASS/*.jpg``, as
-    2021 unpacks. The labels of the two forms agree for 2018, 2019 and 2021, whose folders' names are the ids.
+    2021 unpacks. The labels of the two forms agree where the folders' names begin with the ids: all but 2017.
 
     Args:
         data_root: the folder that holds the JSON files and what the archives unpack to.
