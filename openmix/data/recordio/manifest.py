@@ -91,7 +91,8 @@ def read_manifest(path: str | os.PathLike[str]) -> Manifest | None:
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         reason = f"{error} is missing" if isinstance(error, KeyError) else error
         raise UserError(
-            f"{file} should be the manifest of {Path(path).name}: {reason}; 'openmix rec index --manifest --force {path}' writes a new one"
+            f"{file} should be the manifest of {Path(path).name}: {reason}; "
+            f"'openmix rec index --manifest --force {path}' writes a new one"
         ) from None
 
 
