@@ -76,7 +76,7 @@ def recorded(monkeypatch, size, **settings):
         monkeypatch.setattr(cropmix_single, name, call)
 
     spy("_fold_shares", lambda arguments, _: list(arguments[0]))
-    spy("_draw_pasting", lambda _, result: list(result))
+    spy("_pasting", lambda _, result: list(result))
     spy("_fold_permutations", lambda arguments, _: list(arguments[0]))
     # every view is drawn its box, so that the oracle has those that do not show as well
     monkeypatch.setattr(cropmix_single, "_visible", lambda weights: [w + 1e-30 for w in weights])
@@ -85,7 +85,7 @@ def recorded(monkeypatch, size, **settings):
     plan = draw_plan(333, 500, CropMixSettings(size=size, inter_aug=True, **settings))
     monkeypatch.undo()
     orders = seen["_fold_permutations"][0][: len(plan.views) - 1]
-    steps = (seen.get("_fold_shares") or seen.get("_draw_pasting"))[0]
+    steps = (seen.get("_fold_shares") or seen.get("_pasting"))[0]
     return plan, list(zip(steps, orders, strict=True))
 
 
@@ -139,7 +139,7 @@ def test_pixels_are_within_one_grey_level_where_all_views_show(operation, monkey
 def test_views_that_do_not_show_are_not_cropped(monkeypatch):
     cropped = []
     monkeypatch.setattr(
-        cropmix_single, "_crop", lambda image, view, size: cropped.append(view) or torch.zeros(3, size, size).byte()
+        cropmix_single, "_crop", lambda image, box, size: cropped.append(box) or np.zeros((3, size, size), np.uint8)
     )
     for operation in (0, 1):
         transform = CropMix(operation=operation, size=16)
@@ -233,6 +233,8 @@ def test_grey_images():
     grey = PICTURE.convert("L")
     assert CropMix(size=16)(grey).shape == (1, 16, 16)
     assert CropMix(size=16, operation=1)(PIXELS[:1]).dtype == torch.uint8
+    four = torch.full((4, 20, 30), 7, dtype=torch.uint8)
+    assert all((CropMix(size=16, operation=operation)(four) == 7).all() for operation in (0, 1) for _ in range(9))
     with pytest.raises(UserError, match="inter_aug permutes the channels of colour images; this one has 1"):
         CropMix(size=16, inter_aug=True)(grey)
 

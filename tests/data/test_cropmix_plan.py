@@ -9,7 +9,7 @@ import torch
 from scipy import stats
 from torchvision.transforms import v2
 
-from openmix.data.transforms.crop_boxes import draw_boxes
+from openmix.data.transforms.crop_boxes import NUMBERS_A_BOX, boxes_from
 from openmix.data.transforms.cropmix_plan import (
     PERMUTATIONS,
     draw_plans,
@@ -27,6 +27,11 @@ MANY = 40_000
 
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+def drawn_boxes(heights, widths, low, high):
+    numbers = torch.rand((len(heights), 1, NUMBERS_A_BOX), generator=seeded(), dtype=torch.float64)
+    return boxes_from(heights, widths, low, high, numbers.numpy())
 
 
 def plans_of(count=MANY, height=375, width=500, seed=0, **settings):
@@ -192,7 +197,7 @@ def test_bands_are_small_then_large_for_two_and_shuffled_for_more():
 def test_boxes_are_distributed_as_torchvisions(height, width, scale):
     count = 3000
     low, high = (np.full((count, 1), share) for share in scale)
-    ours = draw_boxes(np.full(count, height), np.full(count, width), low, high, seeded())[:, 0].T
+    ours = drawn_boxes(np.full(count, height), np.full(count, width), low, high)[:, 0].T
     crop = v2.RandomResizedCrop(8, scale=scale)
     with torch.random.fork_rng():
         torch.manual_seed(1)
@@ -216,7 +221,7 @@ def test_high_bands_fall_back_to_the_centre(height, width, low, rate, area):
     """The notes' rates and mean accepted areas, measured on another implementation of the rule."""
     count = 20_000
     sides = np.full(count, height), np.full(count, width)
-    y0, y1, x0, x1 = draw_boxes(*sides, np.full((count, 1), low), np.ones((count, 1)), seeded())[:, 0].T
+    y0, y1, x0, x1 = drawn_boxes(*sides, np.full((count, 1), low), np.ones((count, 1)))[:, 0].T
     w = min(width, round(height * 4 / 3))
     fallback = (y1 - y0 == height) & (x1 - x0 == w) & (x0 == (width - w) // 2)
     assert fallback.mean() == pytest.approx(rate, abs=0.012)
@@ -227,7 +232,7 @@ def test_high_bands_fall_back_to_the_centre(height, width, low, rate, area):
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 100), (100, 1), (2, 3), (3, 1000)])
 def test_boxes_of_tiny_images(height, width):
     share = np.full((200, 1), 0.01)
-    y0, y1, x0, x1 = draw_boxes(np.full(200, height), np.full(200, width), share, share, seeded())[:, 0].T
+    y0, y1, x0, x1 = drawn_boxes(np.full(200, height), np.full(200, width), share, share)[:, 0].T
     assert ((y0 >= 0) & (y0 < y1) & (y1 <= height) & (x0 >= 0) & (x0 < x1) & (x1 <= width)).all()
 
 

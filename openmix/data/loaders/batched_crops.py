@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from openmix.data.loaders.batched import Shape
-from openmix.data.transforms.crop_boxes import draw_boxes
+from openmix.data.transforms.crop_boxes import NUMBERS_A_BOX, boxes_from
 from openmix.data.transforms.cropmix import CropMix
 from openmix.data.transforms.cropmix_plan import VIEWS, draw_plans, owner_at
 from openmix.data.transforms.cropmix_settings import NUMBERS
@@ -48,7 +48,8 @@ class ResizedCrop:
         """Return a box for each image, by torchvision's rule."""
         heights, widths = (np.full(count, side) for side in self.source[1:])
         low, high = (np.full((count, 1), share) for share in self.scale)
-        return torch.from_numpy(draw_boxes(heights, widths, low, high, generator, self.ratio)[:, 0]).T.contiguous()
+        numbers = torch.rand((count, 1, NUMBERS_A_BOX), generator=generator, dtype=torch.float64).numpy()
+        return torch.from_numpy(boxes_from(heights, widths, low, high, numbers, self.ratio)[:, 0]).T.contiguous()
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
         """Return the crops, resized."""

@@ -3,28 +3,23 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 
-__all__ = ["draw_boxes", "uniform"]
+__all__ = ["NUMBERS_A_BOX", "boxes_from"]
 
 TRIES = 10
+NUMBERS_A_BOX = 2 * TRIES + 2  # area and shape of each try, then y and x
 RATIO = (3 / 4, 4 / 3)  # of width over height
 
 
-def uniform(shape: tuple[int, ...], generator: torch.Generator | None) -> np.ndarray:
-    """Draw float64 numbers of [0, 1) by a CPU generator; None takes torch's default one."""
-    return torch.rand(shape, generator=generator, dtype=torch.float64, device="cpu").numpy()
-
-
-def draw_boxes(
+def boxes_from(
     heights: np.ndarray,
     widths: np.ndarray,
     low: np.ndarray,
     high: np.ndarray,
-    generator: torch.Generator | None = None,
+    numbers: np.ndarray,
     ratio: Sequence[float] = RATIO,
 ) -> np.ndarray:
-    """Draw crops by the rule of torchvision's ``RandomResizedCrop``, K for each of B images.
+    """Return crops by the rule of torchvision's ``RandomResizedCrop``, K for each of B images.
 
     The area is uniform in ``[low, high]`` of the image's and the logarithm of width over height is uniform; sides are
     rounded to pixels, and a crop that does not fit is drawn anew, 10 times at most. Then it is the image's centre: all
@@ -36,18 +31,18 @@ def draw_boxes(
         widths: int64 (B,), at least 1.
         low: (B, K), the smallest area of each crop as a share of the image's.
         high: (B, K), the largest.
-        generator: a CPU generator; None takes torch's default one.
+        numbers: (B, K, 22), uniform in [0, 1).
         ratio: the smallest and the largest width over height. Default 3/4 and 4/3, torchvision's.
 
     Returns:
         int64 (B, K, 4): ``(y0, y1, x0, x1)``, half-open.
 
     >>> one = np.ones((1, 1))
-    >>> draw_boxes(np.array([30]), np.array([40]), one, one).tolist()
+    >>> boxes_from(np.array([30]), np.array([40]), one, one, np.full((1, 1, NUMBERS_A_BOX), 0.5)).tolist()
     [[[0, 30, 0, 40]]]
     """
     height, width = heights[:, None], widths[:, None]
-    areas, shapes, ys, xs = np.split(uniform((*low.shape, 2 * TRIES + 2), generator), [TRIES, 2 * TRIES, -1], axis=-1)
+    areas, shapes, ys, xs = np.split(numbers, [TRIES, 2 * TRIES, -1], axis=-1)
     area = (height * width)[..., None] * (low[..., None] + (high - low)[..., None] * areas)
     shape = np.exp(np.log(ratio[0]) + np.log(ratio[1] / ratio[0]) * shapes)
     w, h = np.rint(np.sqrt(area * shape)), np.rint(np.sqrt(area / shape))

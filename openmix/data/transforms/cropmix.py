@@ -99,6 +99,12 @@ class CropMix(v2.Transform):
             )
         self.post_aug = tuple(steps)
 
+    def forward(self, *inputs: Any) -> Any:
+        """Return the sample with its image mixed."""
+        if len(inputs) == 1 and isinstance(inputs[0], Image.Image | Tensor):  # the base class looks into samples
+            return self.transform(inputs[0], self.make_params([inputs[0]]))
+        return super().forward(*inputs)
+
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw the plan from torch's global generator."""
         if len(flat_inputs) != 1:
@@ -115,11 +121,8 @@ class CropMix(v2.Transform):
         pixels = _pixels(inpt)
         if self.settings.inter_aug and len(pixels) != 3:
             raise UserError(f"CropMix: inter_aug permutes the channels of colour images; this one has {len(pixels)}")
-        mixture: Any = apply_plan(pixels, plan)
-        if isinstance(inpt, Image.Image):
-            mixture = mixture.float().div_(255)
-        elif mixture.dtype != torch.uint8:
-            mixture = mixture.add_(0.5).to(torch.int32).to(torch.uint8)  # in half the time of one step
+        dtype = torch.float32 if isinstance(inpt, Image.Image) else torch.uint8
+        mixture: Any = apply_plan(pixels, plan, dtype)
         for step in self.post_aug:
             mixture = step(mixture)
         return mixture

@@ -10,14 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openmix.data.transforms.crop_boxes import draw_boxes, uniform
+from openmix.data.transforms.crop_boxes import NUMBERS_A_BOX, boxes_from
 from openmix.data.transforms.cropmix_settings import NUMBERS, CropMixSettings
 from openmix.ops.random import sample_beta
 
-__all__ = ["CropMixPlans", "draw_plans", "owner_at"]
+__all__ = ["CropMixPlans", "draw_plans", "draw_uniform", "owner_at"]
 
 VIEWS = 4  # that a plan has room for
 PERMUTATIONS = np.array([(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
+STEPS = VIEWS - 1
+# what an image's uniform numbers are for, and how many each use takes
+USES = {"number": 1, "order": VIEWS, "boxes": VIEWS * NUMBERS_A_BOX, "permutation": STEPS, "mixing": 4 * STEPS}
+TINY = 1e-300  # for the logarithm of 0
 VISIBLE = 1 / 255  # a share of white that is one grey level
 NOWHERE = np.array([0, 1, 0, 1])  # the box of a view that does not show: valid, and cheap for who crops it all the same
 
@@ -76,26 +80,26 @@ def draw_plans(
     (torch.Size([1, 4, 4]), 1.0)
     """
     count = len(heights)
-    number = _draw_numbers(count, settings, generator)
-    absent = np.arange(VIEWS) >= number[:, None]
-    band = _draw_order(number, absent, generator)
+    numbers = {name: row.numpy() for name, row in draw_uniform(count, generator).items()}
+    number = _numbers_of_crops(numbers["number"], settings)
+    band = _orders(number, numbers["order"])
     table = np.ones((VIEWS + 1, VIEWS, 2))
     for n in NUMBERS[settings.number]:
         table[n, :n] = settings.bands(n)
     low, high = np.moveaxis(table[number[:, None], band], -1, 0)
-    boxes = draw_boxes(heights.numpy(), widths.numpy(), low, high, generator)
+    boxes = boxes_from(heights.numpy(), widths.numpy(), low, high, numbers["boxes"].reshape(count, VIEWS, -1))
     pasted = into = None
     if settings.operation:
-        pasted, into = _draw_pasting(number, settings.size, generator)
+        pasted, into = _pasting(number, settings.size, numbers["mixing"].reshape(count, STEPS, 4))
         weights = _pixel_shares(pasted, into, settings.size)
         new = into
     else:
-        shares = _draw_shares(number, settings, generator)
+        shares = _draw_shares(number, settings, numbers["mixing"], generator)
         weights = visible(fold_shares(shares))
         new = shares > 0.5
     permutation = np.tile(np.arange(3), (count, VIEWS, 1))
     if settings.inter_aug:
-        steps = PERMUTATIONS[(len(PERMUTATIONS) * uniform((count, VIEWS - 1), generator)).astype(np.int64)]
+        steps = PERMUTATIONS[(len(PERMUTATIONS) * numbers["permutation"]).astype(np.int64)]
         permutation = fold_permutations(steps, new)
     boxes = np.where((weights > 0)[..., None], boxes, NOWHERE)
     return CropMixPlans(
@@ -107,6 +111,12 @@ def draw_plans(
         None if pasted is None else torch.from_numpy(pasted),
         None if into is None else torch.from_numpy(into),
     )
+
+
+def draw_uniform(count: int, generator: torch.Generator | None) -> dict[str, Tensor]:
+    """Draw all that is uniform in [0, 1), in one call: for each use float64 (count, how many an image has)."""
+    numbers = torch.rand((count, sum(USES.values())), generator=generator, dtype=torch.float64, device="cpu")
+    return dict(zip(USES, numbers.split(list(USES.values()), dim=1), strict=True))
 
 
 def fold_shares(shares: np.ndarray) -> np.ndarray:
@@ -154,42 +164,60 @@ def owner_at(pasted: Tensor, into: Tensor, rows: Tensor, columns: Tensor) -> Ten
         columns: (B, C).
     """
     owner = torch.zeros(len(rows), rows.shape[1], columns.shape[1], dtype=torch.int64, device=rows.device)
-    for k in range(VIEWS - 1):
+    for k in range(STEPS):
         y0, y1, x0, x1 = pasted[:, k, :, None].unbind(1)
         inside = ((rows >= y0) & (rows < y1))[:, :, None] & ((columns >= x0) & (columns < x1))[:, None, :]
         owner = torch.where(inside == into[:, k, None, None], k + 1, owner)
     return owner
 
 
-def _draw_numbers(count: int, settings: CropMixSettings, generator: torch.Generator | None) -> np.ndarray:
+def _numbers_of_crops(numbers: np.ndarray, settings: CropMixSettings) -> np.ndarray:
     """Return how many crops each image has; as published, all of a batch have the same number."""
     choices = np.array(NUMBERS[settings.number])
-    if len(choices) == 1:
-        return choices.repeat(count)
-    drawn = choices[(len(choices) * uniform((1 if settings.preset else count,), generator)).astype(np.int64)]
-    return np.broadcast_to(drawn, (count,)).copy()
+    drawn = choices[(len(choices) * numbers[:, 0]).astype(np.int64)]
+    return drawn[:1].repeat(len(drawn)) if settings.preset else drawn
 
 
-def _draw_order(number: np.ndarray, absent: np.ndarray, generator: torch.Generator | None) -> np.ndarray:
+def _orders(number: np.ndarray, keys: np.ndarray) -> np.ndarray:
     """Return the band of each view: shuffled for 3 and 4 crops, the smaller first for 2, absent ones last."""
-    keys = uniform(absent.shape, generator) + absent
-    return np.where(number[:, None] == 2, np.arange(VIEWS), np.argsort(keys, axis=1))
+    absent = np.arange(VIEWS) >= number[:, None]
+    return np.where(number[:, None] == 2, np.arange(VIEWS), np.argsort(keys + absent, axis=1))
 
 
-def _draw_shares(number: np.ndarray, settings: CropMixSettings, generator: torch.Generator | None) -> np.ndarray:
+def _draw_shares(
+    number: np.ndarray, settings: CropMixSettings, numbers: np.ndarray, generator: torch.Generator | None
+) -> np.ndarray:
     """Return what each step keeps of what is there, float64 (B, 3); a step that an image lacks keeps all."""
-    shares = np.ones((len(number), VIEWS - 1))
+    shares = np.ones((len(number), STEPS))
     for n in NUMBERS[settings.number]:
         chosen = number == n
         if chosen.any():
-            drawn = sample_beta(settings.mix_ratio / n, (int(chosen.sum()), n - 1), generator)
-            shares[chosen, : n - 1] = drawn.numpy()
+            pairs = numbers[chosen, : 2 * n - 2].reshape(-1, n - 1, 2)
+            shares[chosen, : n - 1] = sample_shares(settings.mix_ratio / n, pairs, generator)
     return shares
 
 
-def _draw_pasting(number: np.ndarray, size: int, generator: torch.Generator | None) -> tuple[np.ndarray, np.ndarray]:
+def sample_shares(shape: float, pairs: np.ndarray, generator: torch.Generator | None) -> np.ndarray:
+    """Return one draw of Beta(shape, shape) for each pair of numbers uniform in [0, 1): float64 (B, K) of (B, K, 2).
+
+    Jöhnk's method, which for small shapes seldom needs another pair, and one image's draw no tensor; above 1 it would
+    need many, and ``sample_beta`` draws.
+    """
+    if shape > 1:
+        return sample_beta(shape, pairs.shape[:2], generator).double().numpy()
+    shares = np.full(pairs.shape[:2], np.nan)
+    while True:
+        x, y = np.moveaxis(np.log(pairs + TINY) / shape, -1, 0)
+        taken = np.isnan(shares) & (np.exp(x) + np.exp(y) <= 1)
+        shares = np.where(taken, 0.5 + 0.5 * np.tanh((x - y) / 2), shares)
+        if not np.isnan(shares).any():
+            return shares
+        pairs = torch.rand(pairs.shape, generator=generator, dtype=torch.float64, device="cpu").numpy()
+
+
+def _pasting(number: np.ndarray, size: int, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the box of each step, int64 (B, 3, 4), and whether it is pasted into what is there, bool (B, 3)."""
-    share, y, x, coin = np.moveaxis(uniform((len(number), VIEWS - 1, 4), generator), -1, 0)
+    share, y, x, coin = np.moveaxis(numbers, -1, 0)
     half = (size * np.sqrt(1 - share)).astype(np.int64) // 2
     centre = np.stack([y, y, x, x], axis=-1)
     ends = (size * centre).astype(np.int64) + half[..., None] * np.array([-1, 1, -1, 1])

@@ -6,14 +6,16 @@ Python. From one state of a generator both draw the same plan, which a test sees
 
 import itertools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from openmix.data.transforms.crop_boxes import RATIO, TRIES
-from openmix.data.transforms.cropmix_plan import PERMUTATIONS, VIEWS, VISIBLE, CropMixPlans
+from openmix.data.transforms.crop_boxes import NUMBERS_A_BOX, RATIO, TRIES
+from openmix.data.transforms.cropmix_plan import PERMUTATIONS, TINY, USES, VISIBLE, CropMixPlans
 from openmix.data.transforms.cropmix_settings import NUMBERS, CropMixSettings
 from openmix.ops.random import sample_beta
 
@@ -23,6 +25,7 @@ Box = tuple[int, int, int, int]  # y0, y1, x0, x1, half-open
 Triple = tuple[int, int, int]
 
 IDENTITY: Triple = (0, 1, 2)
+PARTS = list(itertools.pairwise(itertools.accumulate(USES.values(), initial=0)))  # where each use's numbers lie
 ORDERS: list[Triple] = [tuple(row) for row in PERMUTATIONS.tolist()]
 
 
@@ -61,72 +64,97 @@ class Plan(NamedTuple):
 
 def draw_plan(height: int, width: int, settings: CropMixSettings, generator: torch.Generator | None = None) -> Plan:
     """Draw the plan of one image of ``height`` x ``width`` pixels: :func:`draw_plans` of a batch of one."""
+    numbers = torch.rand(sum(USES.values()), generator=generator, dtype=torch.float64, device="cpu").tolist()
+    first, keys, boxes, orders, mixing = (numbers[begin:end] for begin, end in PARTS)
     choices = NUMBERS[settings.number]
-    n = choices[int(len(choices) * _uniform(1, generator)[0])] if len(choices) > 1 else choices[0]
-    keys = _uniform(VIEWS, generator)
-    order = [0, 1] if n == 2 else sorted(range(n), key=keys.__getitem__)
-    bands = [settings.bands(n)[k] for k in order]
-    numbers = _uniform((VIEWS, 2 * TRIES + 2), generator)[:n]
+    n = choices[int(len(choices) * first[0])]
+    order = (0, 1) if n == 2 else sorted(range(n), key=keys.__getitem__)
+    bands = settings.bands(n)
     if settings.operation:
-        steps = _draw_pasting(n, settings.size, generator)
+        steps = _pasting(n, settings.size, mixing)
         weights = _pixel_shares(steps, settings.size)
         new = [into for into, _ in steps]
     else:
         steps = None
-        shares = sample_beta(settings.mix_ratio / n, (1, n - 1), generator)[0].tolist()
+        shares = _shares(settings.mix_ratio / n, mixing[: 2 * n - 2], generator)
         weights = _visible(_fold_shares(shares))
         new = [share > 0.5 for share in shares]
     permutations = [IDENTITY] * n
     if settings.inter_aug:
-        permutations = _fold_permutations([ORDERS[int(len(ORDERS) * u)] for u in _uniform(VIEWS - 1, generator)], new)
-    views = [
-        View(_draw_box(height, width, *band, row), w, p) if w > 0 else None
-        for band, row, w, p in zip(bands, numbers, weights, permutations, strict=True)
-    ]
+        permutations = _fold_permutations([ORDERS[int(len(ORDERS) * u)] for u in orders], new)
+    views: list[View | None] = [None] * n
+    for k, weight in enumerate(weights):
+        if weight > 0:
+            box = _box(height, width, *bands[order[k]], boxes[NUMBERS_A_BOX * k : NUMBERS_A_BOX * (k + 1)])
+            views[k] = View(box, weight, permutations[k])
     return Plan(settings.size, views, steps)
 
 
-def apply_plan(image: Tensor, plan: Plan) -> Tensor:
+def apply_plan(image: Tensor, plan: Plan, dtype: torch.dtype = torch.uint8) -> Tensor:
     """Return the mixture of a uint8 (C, H, W) image's views.
 
     Returns:
-        float32 (C, size, size) in [0, 255] if several views are blended; else, nothing being blended, uint8.
+        (C, size, size), contiguous: uint8, rounded once, or float32 in [0, 1].
     """
-    if plan.steps is not None:
-        return _paste(image, plan.views, plan.steps, plan.size)
     views = [view for view in plan.views if view is not None]
-    if len(views) == 1:
-        return _crop(image, views[0], plan.size)
-    mixture = _crop(image, views[0], plan.size).float().mul_(views[0].weight)
-    for view in views[1:]:
-        mixture.add_(_crop(image, view, plan.size).float(), alpha=view.weight)
-    return mixture
+    if plan.steps is None and len(views) > 1:
+        return _blend([_crop(image, view.box, plan.size) for view in views], views, dtype)
+    pasted = _planes(image, views[0], plan.size) if plan.steps is None else _paste(image, plan)
+    return pasted if dtype == torch.uint8 else pasted.to(dtype).div_(255)
 
 
-def _crop(image: Tensor, view: View, size: int) -> Tensor:
-    """Return a view as a tensor of its own, uint8 (C, size, size)."""
-    y0, y1, x0, x1 = view.box
+def _crop(image: Tensor, box: Box, size: int) -> np.ndarray:
+    """Return a part of the image, resized: uint8 (C, size, size) in any layout. It may be the image's memory."""
+    y0, y1, x0, x1 = box
     crop = image[None, :, y0:y1, x0:x1]
-    if (y1 - y0, x1 - x0) == (size, size):
-        resized = crop[0].clone()
-    else:  # channels last is what the uint8 kernel wants; the copy of what is cut out costs less than it saves
+    if (y1 - y0, x1 - x0) != (size, size):
+        # channels last is what the uint8 kernel wants; the copy of what is cut out costs less than it saves
         crop = crop.contiguous(memory_format=torch.channels_last)
-        resized = F.interpolate(crop, (size, size), mode="bilinear", align_corners=False, antialias=True)[0]
-    if view.permutation == IDENTITY:
-        return resized
-    return torch.stack([resized[c] for c in view.permutation])
+        crop = F.interpolate(crop, (size, size), mode="bilinear", align_corners=False, antialias=True)
+    return crop[0].numpy()
 
 
-def _paste(image: Tensor, views: list[View | None], steps: list[tuple[bool, Box]], size: int) -> Tensor:
+def _planes(image: Tensor, view: View, size: int) -> Tensor:
+    """Return a view, its channels permuted, as a contiguous tensor of its own: uint8 (C, size, size)."""
+    crop = _crop(image, view.box, size)
+    planes = np.empty(crop.shape, crop.dtype)
+    for plane, channel in zip(planes, _channels(view, len(crop)), strict=True):
+        plane[:] = crop[channel]  # numpy reads with strides faster than torch
+    return torch.from_numpy(planes)
+
+
+def _blend(crops: list[np.ndarray], views: list[View], dtype: torch.dtype) -> Tensor:
+    """Return the weighted sum, channel by channel, whose floats stay in the processor's cache."""
+    channels, size, _ = crops[0].shape
+    mixture = np.empty((channels, size, size), np.uint8 if dtype == torch.uint8 else np.float32)
+    offset, scale = (0.5, 1.0) if dtype == torch.uint8 else (0.0, 1 / 255)
+    orders = [_channels(view, channels) for view in views]
+    total, addend = np.empty((2, size, size), np.float32)
+    for c in range(channels):
+        total.fill(offset)
+        for crop, view, order in zip(crops, views, orders, strict=True):
+            np.copyto(addend, crop[order[c]])
+            addend *= view.weight * scale
+            total += addend
+        np.copyto(mixture[c], total, casting="unsafe")
+    return torch.from_numpy(mixture)
+
+
+def _channels(view: View, count: int) -> Sequence[int]:
+    return view.permutation if count == 3 else range(count)
+
+
+def _paste(image: Tensor, plan: Plan) -> Tensor:
     """Return the pasted views, uint8 (C, size, size).
 
     A view that does not show is passed over: what would be seen of it is covered by a later one, or nothing is.
     """
-    mixture = _crop(image, views[0], size) if views[0] is not None else None
-    for view, (into, (y0, y1, x0, x1)) in zip(views[1:], steps, strict=True):
+    first, *others = plan.views
+    mixture = _planes(image, first, plan.size) if first is not None else None
+    for view, (into, (y0, y1, x0, x1)) in zip(others, plan.steps or (), strict=True):
         if view is None:
             continue
-        crop = _crop(image, view, size)
+        crop = _planes(image, view, plan.size)
         if mixture is None:
             mixture = crop
         elif into:
@@ -138,12 +166,8 @@ def _paste(image: Tensor, views: list[View | None], steps: list[tuple[bool, Box]
     return mixture
 
 
-def _uniform(shape: int | tuple[int, ...], generator: torch.Generator | None) -> list:
-    return torch.rand(shape, generator=generator, dtype=torch.float64, device="cpu").tolist()
-
-
-def _draw_box(height: int, width: int, low: float, high: float, numbers: list[float]) -> Box:
-    """Return a random resized crop's box from 2 numbers for each try and 2 for its place, as ``draw_boxes`` has it."""
+def _box(height: int, width: int, low: float, high: float, numbers: list[float]) -> Box:
+    """Return a random resized crop's box from 2 numbers for each try and 2 for its place, as ``boxes_from`` has it."""
     log_low, log_range = math.log(RATIO[0]), math.log(RATIO[1] / RATIO[0])
     y, x = numbers[-2:]
     for u, v in zip(numbers[:TRIES], numbers[TRIES : 2 * TRIES], strict=True):
@@ -157,6 +181,22 @@ def _draw_box(height: int, width: int, low: float, high: float, numbers: list[fl
     w = round(height * RATIO[1]) if width > height * RATIO[1] else width
     top, left = (height - h) // 2, (width - w) // 2
     return top, top + h, left, left + w
+
+
+def _shares(shape: float, numbers: list[float], generator: torch.Generator | None) -> list[float]:
+    """Return one draw of Beta(shape, shape) for each pair of numbers, as ``sample_shares`` has it."""
+    if shape > 1:
+        return sample_beta(shape, (1, len(numbers) // 2), generator)[0].double().tolist()
+    pairs: list[list[float]] = [numbers[k : k + 2] for k in range(0, len(numbers), 2)]
+    shares: list[float | None] = [None] * len(pairs)
+    while True:
+        for k, (u, v) in enumerate(pairs):
+            x, y = math.log(u + TINY) / shape, math.log(v + TINY) / shape
+            if shares[k] is None and math.exp(x) + math.exp(y) <= 1:
+                shares[k] = 0.5 + 0.5 * math.tanh((x - y) / 2)
+        if None not in shares:
+            return [share for share in shares if share is not None]
+        pairs = torch.rand((len(pairs), 2), generator=generator, dtype=torch.float64, device="cpu").tolist()
 
 
 def _fold_shares(shares: list[float]) -> list[float]:
@@ -188,9 +228,10 @@ def _visible(weights: list[float]) -> list[float]:
     return [w / total for w in shown]
 
 
-def _draw_pasting(n: int, size: int, generator: torch.Generator | None) -> list[tuple[bool, Box]]:
+def _pasting(n: int, size: int, numbers: list[float]) -> list[tuple[bool, Box]]:
     steps: list[tuple[bool, Box]] = []
-    for share, y, x, coin in _uniform((VIEWS - 1, 4), generator)[: n - 1]:
+    for k in range(n - 1):
+        share, y, x, coin = numbers[4 * k : 4 * k + 4]
         half = int(size * math.sqrt(1 - share)) // 2
         y0, y1, x0, x1 = (min(max(int(size * centre) + end, 0), size) for centre in (y, x) for end in (-half, half))
         steps.append((coin > 0.5, (y0, y1, x0, x1)))
