@@ -19,6 +19,7 @@ from PIL import Image
 from openmix.commands import _data_cache, run_command
 from openmix.data import verifying
 from openmix.data.caching import ImageCacher
+from openmix.data.recordio import ImageHeader, pack_image, write_records
 from openmix.data.sources import CachedImages, ImageFolder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -138,6 +139,24 @@ class TestVerify:
         assert data("verify", path, "--jobs", 1) == 1
         out = capsys.readouterr().out
         assert f"{path} train: 12 of 12 images can be read" in out and f"{path} val: 5 of 6 images can be read" in out
+
+    def test_records(self, lab, tree, tmp_path, capsys):
+        """Processes read one file together, and each set is looked through once."""
+        packed = [path.read_bytes() for path in sorted((tree / "train").rglob("*.jpg"))]
+        packed[4] = packed[4][:300]
+        records = [(i, pack_image(ImageHeader(i, float(i % 3)), image)) for i, image in enumerate(packed)]
+        write_records(str(tmp_path / "a.rec"), records)
+        dataset = {"type": "RecordIO", "path": str(tmp_path / "a.rec"), "num_classes": 3}
+        pipeline = [{"type": "Resize", "size": [16, 16]}]
+        loader = {"type": "TorchLoader", "batch_size": 4, "dataset": dataset, "pipeline": pipeline}
+        model = {"backbone": {"in_channels": 3}, "head": {"num_classes": 3}}
+        path = lab.write(tmp_path, model=model, train_dataloader=loader, val_dataloader=loader)
+        assert data("verify", path, "--jobs", 2) == 1
+        out = capsys.readouterr().out
+        assert f"{path} train: 11 of 12 images can be read" in out and out.count("damaged: ") == 1
+        assert "(300 bytes) is damaged, or no image" in out and "odd" not in out
+        assert data("cache", path, tmp_path / "out", "--jobs", 2) == 1
+        assert f"{tmp_path}/out/train is not ended: 1 images cannot be read" in capsys.readouterr().err
 
     def test_sets_in_memory_are_passed_over(self, lab, tmp_path, capsys):
         assert data("verify", lab.write(tmp_path)) == 0
