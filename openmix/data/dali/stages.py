@@ -13,7 +13,7 @@ from torch import Tensor
 
 from openmix.errors import UserError
 
-__all__ = ["CenterCrop", "Flip", "RandomCrop", "RandomResizedCrop", "Resize", "Stage"]
+__all__ = ["CenterCrop", "Flip", "RandomCrop", "RandomResizedCrop", "Resize", "Stage", "decode_random_crop"]
 
 Drawn = tuple[list[Tensor], Tensor]  # inputs, one row an image each; and the sizes (B, 2) of what comes out
 
@@ -86,6 +86,17 @@ class RandomResizedCrop:
         return fn.resize(
             fn.slice(images, start=anchor, shape=shape, axes=[0, 1]), size=list(self.size), **self.filter()
         )
+
+
+def decode_random_crop(encoded: Any, transform: Any, device: str) -> Any:
+    """Return the node of resized crops of encoded images that DALI draws for ``v2.RandomResizedCrop`` itself."""
+    from nvidia.dali import fn
+
+    images = fn.decoders.image_random_crop(
+        encoded, random_area=list(transform.scale), random_aspect_ratio=list(transform.ratio), device=device,
+        adjust_orientation=False,
+    )  # fmt: skip
+    return fn.resize(images, size=list(transform.size), **_filter(transform)())
 
 
 class Resize:

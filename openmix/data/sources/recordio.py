@@ -50,6 +50,7 @@ class RecordIO(EncodedSource):
     (torch.Size([3, 4, 6]), 2, ('0', '1', '2'))
     """
 
+    files: list[RecordFile]  # in the order of ``path``
     typical_shape: ClassVar[tuple[int, int, int]] = (3, 256, 256)  # of the random images that stand in for a dry run
 
     def __init__(
@@ -64,8 +65,8 @@ class RecordIO(EncodedSource):
             raise UserError(f"RecordIO: {len(paths)} files as path, and {len(indices)} as index; one each")
         manifests = [read_manifest(path) for path in paths]
         classes = _known_classes(paths, manifests)
-        self._files = [RecordFile(one, other) for one, other in zip(paths, indices, strict=True)]
-        parts = [_labels(file, manifest) for file, manifest in zip(self._files, manifests, strict=True)]
+        self.files = [RecordFile(one, other) for one, other in zip(paths, indices, strict=True)]
+        parts = [_labels(file, manifest) for file, manifest in zip(self.files, manifests, strict=True)]
         self._records = np.concatenate([records for records, _ in parts])
         self._starts = np.cumsum([0, *(len(records) for records, _ in parts)])
         labels = torch.from_numpy(np.concatenate([labels for _, labels in parts]))
@@ -100,7 +101,7 @@ class RecordIO(EncodedSource):
         """Return the file of an image, and its record's number there."""
         index = range(len(self))[index]
         file = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return self._files[file], int(self._records[index])
+        return self.files[file], int(self._records[index])
 
     def encoded(self, index: int) -> np.ndarray:
         """Return an image's bytes as they are stored, uint8 (n,), read-only: mostly a view of the mapped file.

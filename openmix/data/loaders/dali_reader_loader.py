@@ -1,0 +1,157 @@
+"""The loader on DALI's own readers: DALI reads, shuffles and draws, and guarantees less."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+
+from openmix.data.batch import Batch
+from openmix.data.dali.pipeline import import_dali
+from openmix.data.dali.stages import decode_random_crop
+from openmix.data.loaders.protocol import BaseLoader
+from openmix.data.order import Shards
+from openmix.data.sources.files import FileSource
+from openmix.data.sources.protocol import Source
+from openmix.data.sources.recordio import RecordIO
+from openmix.errors import UserError
+from openmix.ops.random import derive_seed
+
+__all__ = ["DaliReaderLoader"]
+
+
+class DaliReaderLoader(BaseLoader):
+    """Train on DALI's readers, ``fn.readers.mxnet`` for RecordIO and ``fn.readers.file`` for files.
+
+    For those who want no Python at all between the disk and the image; :class:`~openmix.data.loaders.DaliLoader` is the
+    one to use else. What holds here is less:
+
+    - An epoch still shows every image once at most, and equal seeds give equal epochs. But the order is a shuffled
+      window of ``shuffle_window`` images over the stored order, so a file that was packed in the order of its classes
+      gives batches of few classes; pack it shuffled.
+    - A process has the same part of the file in every epoch. So another number of processes sees other batches, and 2
+      processes are not what 1 is that accumulates 2.
+    - A resumed run sees the same images, but has to read all of the epoch before.
+    - A damaged image ends the run.
+    - Which image of the set a record was, DALI does not tell: ``index`` is -1.
+
+    Args:
+        dataset: ``RecordIO`` of one file with an index, or a set of files.
+        batch_size: images of one micro-batch.
+        pipeline: ``RandomResizedCrop``, and perhaps ``RandomHorizontalFlip``; DALI draws for them.
+        num_threads: DALI's CPU threads.
+        shuffle_window: images from which the next one is drawn. Default 1024, DALI's.
+        seed: of the order and of the draws.
+        shards: this process's place among all.
+        device: where the images are made; decoding is on the GPU where this is one.
+
+    Raises:
+        UserError: DALI is not installed, the set or the pipeline is another, a number is too small.
+    """
+
+    def __init__(
+        self,
+        dataset: Source,
+        batch_size: int,
+        *,
+        pipeline: Sequence[Callable[..., Any]] = (),
+        num_threads: int = 2,
+        shuffle_window: int = 1024,
+        seed: int = 0,
+        shards: Shards = Shards(),  # noqa: B008  (frozen)
+        device: torch.device | str = "cpu",
+    ) -> None:
+        super().__init__(dataset, batch_size, seed, shards, device)
+        if min(num_threads, shuffle_window) < 1:
+            raise UserError(f"num_threads and shuffle_window must be at least 1, not {num_threads}, {shuffle_window}")
+        self.crop, self.flip = _crop_and_flip(pipeline)
+        self.reader = _reader(dataset)
+        self.num_threads, self.shuffle_window = num_threads, shuffle_window
+        import_dali()
+
+    def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[tuple[int, Batch]]:
+        """Yield ``(shard, micro-batch)`` of a training epoch; what is before ``start_step`` is read and dropped."""
+        pipeline = self._build(derive_seed(self.seed, "dali", epoch) % 2**31)
+        for step in range(self.steps_per_epoch):
+            for shard in self.shards.own():
+                try:
+                    images, labels = pipeline.run()
+                except RuntimeError as error:
+                    raise UserError(
+                        f"DALI cannot read an image of {self.reader[0]}; DaliLoader replaces what is damaged, and "
+                        f"'openmix data verify' finds it: {str(error).splitlines()[0]}"
+                    ) from error
+                if step >= start_step:
+                    yield shard, self._batch(images, labels)
+
+    def evaluate(self) -> Iterator[Batch]:
+        """Refuse: an evaluation must see every image, and know which it is.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError("DaliReaderLoader is for train_dataloader; validate with DaliLoader or TorchLoader")
+
+    def close(self) -> None:
+        """Do nothing: a pipeline ends with its epoch."""
+
+    def _batch(self, images: Any, labels: Any) -> Batch:
+        pixels = torch.from_dlpack(images.as_tensor()).permute(0, 3, 1, 2).clone()
+        classes = torch.from_dlpack(labels.as_tensor()).reshape(len(pixels)).long()
+        return Batch((pixels,), classes, torch.full_like(classes, -1))
+
+    def _build(self, seed: int) -> Any:
+        """Return a pipeline at the beginning of this process's part of the set."""
+        from nvidia.dali import fn, pipeline_def  # pyright: ignore[reportPrivateImportUsage]
+
+        on_gpu = self.device.type == "cuda"
+        reader, arguments = getattr(fn.readers, self.reader[1]), self.reader[2]
+
+        @pipeline_def
+        def graph() -> Any:
+            encoded, labels = reader(
+                **arguments, name="reader", random_shuffle=True, initial_fill=self.shuffle_window,
+                shard_id=self.shards.rank, num_shards=self.shards.world_size, stick_to_shard=True, pad_last_batch=True,
+            )  # fmt: skip
+            images = decode_random_crop(encoded, self.crop, "mixed" if on_gpu else "cpu")
+            if self.flip is not None:
+                images = fn.flip(images, horizontal=fn.random.coin_flip(probability=self.flip.p))
+            return images, labels
+
+        pipeline: Any = graph(
+            batch_size=self.batch_size, num_threads=self.num_threads, seed=seed,
+            device_id=(self.device.index or 0) if on_gpu else None,
+        )  # fmt: skip
+        pipeline.build()
+        return pipeline
+
+
+def _reader(dataset: Source) -> tuple[str, str, dict[str, Any]]:
+    """Return what a set is called, the name of DALI's reader for it, and the reader's arguments."""
+    if isinstance(dataset, RecordIO):
+        if len(dataset.files) != 1 or dataset.files[0].index is None:
+            raise UserError(
+                "DaliReaderLoader takes RecordIO of one file with its .idx beside it ('openmix rec index' writes it); "
+                "DaliLoader takes any"
+            )
+        file = dataset.files[0]
+        if len(file) != len(dataset):
+            raise UserError(f"DaliReaderLoader would read the metadata of {file.path} as images; use DaliLoader")
+        return str(file.path), "mxnet", {"path": [str(file.path)], "index_path": [str(file.index)]}
+    if isinstance(dataset, FileSource):
+        files = [dataset.paths[i] for i in range(len(dataset))]
+        return dataset.paths.folder, "file", {"files": files, "labels": dataset.labels.tolist()}
+    raise UserError(f"DaliReaderLoader reads RecordIO or files, not {type(dataset).__name__}")
+
+
+def _crop_and_flip(pipeline: Sequence[Callable[..., Any]]) -> tuple[Any, Any]:
+    """Return the two transforms that DALI is to draw for; no flip is None."""
+    from torchvision.transforms import v2
+
+    kinds = [type(transform) for transform in pipeline]
+    if kinds not in ([v2.RandomResizedCrop], [v2.RandomResizedCrop, v2.RandomHorizontalFlip]):
+        names = ", ".join(kind.__name__ for kind in kinds) or "nothing"
+        raise UserError(
+            f"DaliReaderLoader's pipeline is RandomResizedCrop and perhaps RandomHorizontalFlip, not {names}; "
+            "DaliLoader takes more"
+        )
+    return pipeline[0], pipeline[1] if len(pipeline) > 1 else None
