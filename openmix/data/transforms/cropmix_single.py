@@ -6,7 +6,6 @@ Python. From one state of a generator both draw the same plan, which a test sees
 
 import itertools
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +34,10 @@ class View(NamedTuple):
     box: Box
     weight: float
     permutation: Triple
+
+    def channel(self, c: int) -> int:
+        """Return the view's channel that is the result's channel c; beyond the third none is permuted."""
+        return self.permutation[c] if c < 3 else c
 
 
 class Plan(NamedTuple):
@@ -118,8 +121,8 @@ def _planes(image: Tensor, view: View, size: int) -> Tensor:
     """Return a view, its channels permuted, as a contiguous tensor of its own: uint8 (C, size, size)."""
     crop = _crop(image, view.box, size)
     planes = np.empty(crop.shape, crop.dtype)
-    for plane, channel in zip(planes, _channels(view, len(crop)), strict=True):
-        plane[:] = crop[channel]  # numpy reads with strides faster than torch
+    for c, plane in enumerate(planes):
+        plane[:] = crop[view.channel(c)]  # numpy reads with strides faster than torch
     return torch.from_numpy(planes)
 
 
@@ -128,20 +131,15 @@ def _blend(crops: list[np.ndarray], views: list[View], dtype: torch.dtype) -> Te
     channels, size, _ = crops[0].shape
     mixture = np.empty((channels, size, size), np.uint8 if dtype == torch.uint8 else np.float32)
     offset, scale = (0.5, 1.0) if dtype == torch.uint8 else (0.0, 1 / 255)
-    orders = [_channels(view, channels) for view in views]
     total, addend = np.empty((2, size, size), np.float32)
     for c in range(channels):
         total.fill(offset)
-        for crop, view, order in zip(crops, views, orders, strict=True):
-            np.copyto(addend, crop[order[c]])
+        for crop, view in zip(crops, views, strict=True):
+            np.copyto(addend, crop[view.channel(c)])
             addend *= view.weight * scale
             total += addend
         np.copyto(mixture[c], total, casting="unsafe")
     return torch.from_numpy(mixture)
-
-
-def _channels(view: View, count: int) -> Sequence[int]:
-    return view.permutation if count == 3 else range(count)
 
 
 def _paste(image: Tensor, plan: Plan) -> Tensor:
