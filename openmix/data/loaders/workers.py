@@ -1,8 +1,10 @@
 """Worker processes that answer requests in order: torch's DataLoader, asked for batches rather than samples."""
 
+import gc
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -74,7 +76,7 @@ class Workers:
         if self._loader is None:
             raise RuntimeError("this loader is closed")
         self._requests.current = requests
-        with warnings.catch_warnings(), sigterm_blocked():
+        with warnings.catch_warnings(), sigterm_blocked(), _frozen():
             # Python >= 3.12 warns of any fork beside threads; torch's own threads are never used by the workers.
             warnings.filterwarnings("ignore", "This process .* is multi-threaded, use of fork", DeprecationWarning)
             self._running = iter(self._loader)
@@ -98,6 +100,19 @@ class _Requests:
 
     def __len__(self) -> int:
         return len(self.current)
+
+
+@contextmanager
+def _frozen() -> Iterator[None]:
+    """Keep garbage that was not collected before the fork from being collected in the children.
+
+    It may own what is the parent's alone: DALI's pipelines end their threads, which a child does not have.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()  # here; in the children it stays
 
 
 def _as_it_is(answer: Any) -> Any:

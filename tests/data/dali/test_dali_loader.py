@@ -1,5 +1,6 @@
 """DaliLoader on a CPU: torchvision's pixels, every image once, the same again, and damage that does not end it."""
 
+import gc
 import io
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from torchvision.transforms import v2
 from openmix.data import ArraySource, DaliLoader, Shards, TorchLoader
 from openmix.data.dali.encoded import EncodedFetcher
 from openmix.data.decoding import read_image
+from openmix.data.sources.files import FileSource
 from openmix.errors import UserError
 
 from .conftest import encoded, photograph, source_of
@@ -298,3 +300,26 @@ def test_pictures_are_pictures():
     """The fixture's JPEGs are what Pillow reads, so that the comparisons above compare something."""
     with Image.open(io.BytesIO(encoded(photograph(0)))) as image:
         assert image.size == (90, 70)
+
+
+def test_workers_leave_the_parents_garbage_alone(photographs, tmp_path):
+    """A pipeline that is garbage when workers are forked must end in the parent: its threads are there."""
+
+    class Collecting(FileSource):
+        def encoded(self, index):
+            gc.collect()
+            return super().encoded(index)
+
+    source = Collecting(photographs.paths, photographs.labels, photographs.classes)
+    gc.disable()
+    try:
+        running = DaliLoader(photographs, 4, pipeline=TRAIN).epoch(0)
+        next(running)
+        ring = [running]
+        ring.append(ring)
+        del running, ring
+        loader = DaliLoader(source, 4, pipeline=TRAIN, num_workers=1)
+        assert len(list(loader.epoch(0))) == 5
+        loader.close()
+    finally:
+        gc.enable()
