@@ -1,11 +1,13 @@
 """What holds for every loader."""
 
+import importlib.util
+
 import pytest
 import torch
 from scipy import stats
 from torchvision.transforms import v2
 
-from openmix.data import LOADERS, ArraySource, Loader, Shards, Synthetic
+from openmix.data import LOADERS, ArraySource, DaliLoader, Loader, Shards, Synthetic
 from openmix.data.order import train_batches
 from openmix.data.transforms import Cutout
 from openmix.errors import UserError
@@ -14,7 +16,10 @@ from openmix.ops.random import generator_for
 PIPELINE = [v2.RandomCrop((8, 12), 2), v2.RandomHorizontalFlip(), Cutout(3)]
 SOURCE = Synthetic(10, (3, 8, 12), 50)
 
-SINGLE = {name: kind for name, kind in LOADERS.items() if name != "PhasedLoader"}  # which has a test file of its own
+# these have test files of their own, and promise other things
+SINGLE = {name: kind for name, kind in LOADERS.items() if name not in ("PhasedLoader", "DaliReaderLoader")}
+if importlib.util.find_spec("nvidia.dali") is None:
+    del SINGLE["DaliLoader"]
 each_loader = pytest.mark.parametrize("kind", SINGLE.values(), ids=SINGLE)
 
 
@@ -36,7 +41,8 @@ def test_without_a_pipeline_it_yields_the_images_of_the_set_in_the_keyed_order(k
         assert torch.equal(batch.index, index) and batch.index.dtype == torch.int64
         assert torch.equal(batch.images, SOURCE.images[index]) and batch.images.dtype == torch.uint8
         assert torch.equal(batch.labels, SOURCE.labels[index]) and batch.labels.dtype == torch.int64
-        assert len(batch.views) == 1 and batch.images.is_contiguous()
+        format = torch.channels_last if kind is DaliLoader else torch.contiguous_format
+        assert len(batch.views) == 1 and batch.images.is_contiguous(memory_format=format)
 
 
 def test_all_loaders_visit_the_same_indices_in_the_same_order():

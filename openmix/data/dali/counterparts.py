@@ -5,7 +5,7 @@ from typing import Any
 
 from openmix.data.dali.colour import ColorJitter, RandAugment, TrivialAugmentWide
 from openmix.data.dali.cropmix import CropMixed
-from openmix.data.dali.stages import CenterCrop, Flip, RandomCrop, RandomResizedCrop, Resize, Stage
+from openmix.data.dali.stages import CenterCrop, Erase, Flip, RandomCrop, RandomResizedCrop, Resize, Stage
 from openmix.errors import UserError
 
 __all__ = ["counterparts"]
@@ -20,6 +20,7 @@ def counterparts(pipeline: Sequence[Callable[..., Any]]) -> list[Stage]:
     from torchvision.transforms import v2
 
     from openmix.data.transforms.cropmix import CropMix
+    from openmix.data.transforms.cutout import Cutout
 
     stages: dict[type, Callable[[Any], Stage]] = {
         v2.RandomResizedCrop: RandomResizedCrop,
@@ -31,6 +32,7 @@ def counterparts(pipeline: Sequence[Callable[..., Any]]) -> list[Stage]:
         v2.RandAugment: RandAugment,
         v2.TrivialAugmentWide: TrivialAugmentWide,
         CropMix: CropMixed,
+        Cutout: Erase,
     }
     for transform in pipeline:
         if type(transform) not in stages:

@@ -61,6 +61,11 @@ class DaliPipeline:
             "seed": 0,  # nothing is drawn
         }
         self._idle: tuple[Any, _Inlet] | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """Let DALI go. Closing twice is allowed."""
+        self._closed, self._idle = True, None
 
     def run(self, batches: Iterable[EncodedBatch]) -> Iterator[tuple[EncodedBatch, Tensor]]:
         """Yield each batch with its images, uint8 (B, 3, H, W) in channels-last memory.
@@ -73,6 +78,8 @@ class DaliPipeline:
         while True:
             try:
                 yield from self._stream(feed)
+            except _ClosedError:
+                raise
             except RuntimeError:  # DALI's: what goes wrong in reading is kept by the feed
                 while feed.given:
                     yield self._alone(feed.given.popleft())
@@ -99,6 +106,8 @@ class DaliPipeline:
         inlet.feed = feed
         pipeline.schedule_run()
         while True:
+            if self._closed:
+                raise _ClosedError("this loader is closed")
             try:
                 (images,) = pipeline.share_outputs()
             except StopIteration:
@@ -149,6 +158,10 @@ class DaliPipeline:
             images = stage.graph(images, inputs[:count])
             inputs = inputs[count:]
         return images
+
+
+class _ClosedError(RuntimeError):
+    """Batches were asked of a closed loader."""
 
 
 class _Feed:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from openmix.errors import UserError
 
-__all__ = ["CenterCrop", "Flip", "RandomCrop", "RandomResizedCrop", "Resize", "Stage", "decode_random_crop"]
+__all__ = ["CenterCrop", "Erase", "Flip", "RandomCrop", "RandomResizedCrop", "Resize", "Stage", "decode_random_crop"]
 
 Drawn = tuple[list[Tensor], Tensor]  # inputs, one row an image each; and the sizes (B, 2) of what comes out
 
@@ -204,6 +204,32 @@ class Flip:
         from nvidia.dali import fn
 
         return fn.flip(images, horizontal=inputs[0])
+
+
+class Erase:
+    """``Cutout``. Inputs: the erased rectangle's corner and size, clipped at the borders."""
+
+    inputs = (1, 1)
+    conditional = False
+
+    def __init__(self, transform: Any) -> None:
+        self.size = transform.size
+        self.fill = transform.fill_for(torch.empty(3, 1, 1, dtype=torch.uint8)).flatten().tolist()
+
+    def draw(self, sizes: Tensor, generator: torch.Generator) -> Drawn:
+        """Draw a centre for each image, uniform over its pixels."""
+        centre = (torch.rand(sizes.shape, generator=generator, dtype=torch.float64) * sizes).long()
+        begin = centre - self.size // 2
+        end = torch.minimum(begin + self.size, sizes)
+        begin = begin.clamp(min=0)
+        return [begin.int(), (end - begin).int()], sizes
+
+    def graph(self, images: Any, inputs: Sequence[Any]) -> Any:
+        """Return the images with the rectangles filled."""
+        from nvidia.dali import fn, types
+
+        corner, shape = (fn.cast(node, dtype=types.DALIDataType.FLOAT) for node in inputs)
+        return fn.erase(images, anchor=corner, shape=shape, axes=[0, 1], fill_value=self.fill)
 
 
 def _filter(transform: Any) -> Callable[[], dict[str, Any]]:

@@ -34,7 +34,7 @@ class DaliLoader(BaseLoader):
         pipeline: torchvision's transforms, as for the other loaders, in order. Those with a counterpart:
             ``RandomResizedCrop`` (decoded no further than the box, where it comes first), ``Resize``, ``CenterCrop``,
             ``RandomCrop``, ``RandomHorizontalFlip``, ``ColorJitter``, ``RandAugment``, ``TrivialAugmentWide`` (DALI's
-            operations, :mod:`openmix.data.dali.colour` says how they differ) and ``CropMix``.
+            operations, :mod:`openmix.data.dali.colour` says how they differ), ``CropMix`` and ``Cutout``.
         num_threads: DALI's CPU threads, which decode.
         num_workers: processes that read and draw; 0 does so in this one, between two steps.
         prefetch: batches that are made ahead. Default 2, DALI's.
@@ -85,8 +85,9 @@ class DaliLoader(BaseLoader):
         yield from self._run([Request((EVALUATION, n, 0), i.numpy()) for n, i in zip(numbers, indices, strict=False)])
 
     def close(self) -> None:
-        """Stop the worker processes. Closing twice is allowed."""
+        """Stop the worker processes and DALI's threads. Closing twice is allowed."""
         self._workers.close()
+        self._pipeline.close()
 
     def _run(self, requests: list[Request]) -> Iterator[Batch]:
         """Yield the batches of these requests, in order."""
