@@ -24,11 +24,13 @@ from torch.utils.data import DataLoader
 from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 
-from openmix.data import ImageFolder, TorchLoader
+from openmix.commands import run_command
+from openmix.data import ImageFolder, RecordIO, TorchLoader
 from openmix.data.loaders import fused
 from openmix.data.sources.protocol import Source
 
 BASELINE = "torchvision: ImageFolder, Pillow, v2, floats"
+RECORDS = "TorchLoader, decode='exact', RecordIO"
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 Epoch = Callable[[], Any]
 
@@ -83,6 +85,14 @@ def dalis(root: str, batch_size: int, count: int, fused_crop: bool, floats: bool
     return lambda: [built.run() for _ in range(count // batch_size)]
 
 
+def packed(root: str, name: str, *options: str) -> RecordIO:
+    """Return the photos packed into a RecordIO file beside them."""
+    path = f"{root}/{name}.rec"
+    if run_command("rec", ["make", root, path, "--jobs", "1", *options]):
+        raise SystemExit("packing failed")
+    return RecordIO(path)
+
+
 def contestants(root: str, batch_size: int) -> dict[str, Epoch]:
     """Everything that is measured, by name; a further source of ours is one line."""
     source = ImageFolder(root)
@@ -93,6 +103,8 @@ def contestants(root: str, batch_size: int) -> dict[str, Epoch]:
         "TorchLoader, decode='exact'": ours(source, batch_size),
         "TorchLoader, decode='fast'": ours(source, batch_size, decode="fast"),
         "TorchLoader, whole images": plain,
+        RECORDS: ours(packed(root, "as_they_are"), batch_size),
+        "TorchLoader, RecordIO of shorter side 256": ours(packed(root, "small", "--resize", "256"), batch_size),
         BASELINE: torchvisions(root, batch_size, [*pipeline(), v2.ToImage(), *floats]),
         "torchvision: ImageFolder, decode_image, v2, floats": torchvisions(
             root, batch_size, [*pipeline(), *floats], loader=partial(decode_image, mode=ImageReadMode.RGB)
