@@ -65,7 +65,8 @@ def test_fields_are_the_notes(pattern):
         assert (optimizer["lr"], optimizer["momentum"], optimizer["weight_decay"]) == (lr, momentum, decay)
         assert cfg["data_preprocessor"] == {"mean": pytest.approx(mean), "std": pytest.approx(std)}
         assert cfg["optim_wrapper"].get("paramwise_cfg") is None, "all parameters decay"
-        assert cfg["val_dataloader"]["dataset"]["split"] in ("test", "val")
+        dataset = cfg["val_dataloader"]["dataset"]
+        assert dataset.get("split") in ("test", "val") or Path(dataset["path"]).stem == "val"
 
 
 @pytest.mark.parametrize(
@@ -216,13 +217,20 @@ def test_deit():
 def test_resizemix_on_imagenet():
     rows = {path.stem: load(path) for path in files("imagenet/resizemix/*")}
     assert set(rows) == {
-        *(f"r50_{row}" for row in ("baseline", "cutmix", "resizemix", "randaugment", "autoaugment")),
+        *(f"r50_{row}" for row in ("baseline", "cutmix", "resizemix", "resizemix_dali", "randaugment", "autoaugment")),
         *(f"r101_{row}" for row in ("baseline", "cutmix", "resizemix")),
     }
     for name, cfg in rows.items():
         modes = {"cutmix": "cutmix", "resizemix": "resizemix"}
         assert cfg["model"]["mix_mode"] == modes.get(name.split("_")[1], "vanilla")
         assert cfg["train_dataloader"]["pipeline"][0] == {"type": "RandomResizedCrop", "size": 224}
+
+
+def test_the_row_through_dali_differs_in_its_loaders_alone():
+    one, other = (load(CLASSIFICATION / f"imagenet/resizemix/r50_resizemix{name}.py") for name in ("", "_dali"))
+    assert {key for key in one | other if one.get(key) != other.get(key)} == {"train_dataloader", "val_dataloader"}
+    for key in ("train_dataloader", "val_dataloader"):
+        assert one[key]["pipeline"] == other[key]["pipeline"]
 
 
 def test_no_two_configs_are_the_same():
