@@ -25,7 +25,7 @@ from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms import v2
 
 from openmix.commands import run_command
-from openmix.data import ImageFolder, RecordIO, TorchLoader
+from openmix.data import DaliLoader, ImageFolder, RecordIO, TorchLoader
 from openmix.data.loaders import fused
 from openmix.data.sources.protocol import Source
 
@@ -47,8 +47,10 @@ def decoding_whole_images() -> Iterator[None]:
     fused._is_plain_crop = kept
 
 
-def ours(source: Source, batch_size: int, **options: Any) -> Epoch:
-    loader = TorchLoader(source, batch_size, pipeline=pipeline(), **options)
+def ours(
+    source: Source, batch_size: int, kind: type[TorchLoader] | type[DaliLoader] = TorchLoader, **options: Any
+) -> Epoch:
+    loader = kind(source, batch_size, pipeline=pipeline(), **options)
     numbers = itertools.count()
     return lambda: [len(batch) for _, batch in loader.epoch(next(numbers))]
 
@@ -117,6 +119,7 @@ def contestants(root: str, batch_size: int) -> dict[str, Epoch]:
         import nvidia.dali  # noqa: F401
     except ImportError:
         return found
+    found["DaliLoader, files"] = ours(source, batch_size, DaliLoader, num_threads=1)
     for crop, kind in itertools.product((True, False), (False, True)):
         name = f"DALI, {'image_random_crop' if crop else 'random_resized_crop'}, {'floats' if kind else 'uint8'}"
         found[name] = dalis(root, batch_size, len(source), crop, kind)

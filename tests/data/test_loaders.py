@@ -58,6 +58,18 @@ def test_all_loaders_visit_the_same_indices_in_the_same_order():
 
 
 @each_loader
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_every_image_once_an_epoch_over_all_processes(kind, world):
+    source = Synthetic(10, (3, 8, 12), 48)
+    loaders = [kind(source, 4, pipeline=PIPELINE, shards=Shards(rank, world)) for rank in range(world)]
+    orders = []
+    for epoch in range(3):
+        orders.append([i for loader in loaders for _, batch in loader.epoch(epoch) for i in batch.index.tolist()])
+        assert sorted(orders[-1]) == [*range(48)]
+    assert orders[0] != orders[1] != orders[2]
+
+
+@each_loader
 def test_two_processes_see_what_one_that_accumulates_two_sees(kind):
     alone = [
         (shard, batch.images, batch.index)
