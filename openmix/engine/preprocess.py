@@ -35,13 +35,19 @@ class Normalize(nn.Module):
         self.pixel_range = torch.stack([self.shift, self.shift + self.scale]).flatten(1)  # of black and of white
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalise images (B, C, H, W)."""
+        """Normalise images (B, C, H, W).
+
+        Floats keep their memory format; bytes, which decoders leave channels last, become planes. A network's gradients
+        come to lie as its input does: DistributedDataParallel complains where its weights do not, and sums otherwise.
+        """
         if self.channels not in (1, images.shape[1]):
             raise UserError(
                 f"data_preprocessor has mean and std for {self.channels} channels, the images have {images.shape[1]}"
             )
-        scale = self.scale if images.is_floating_point() else self.scale_uint8
-        return torch.addcmul(self.shift, images.float(), scale)
+        if images.is_floating_point():
+            return torch.addcmul(self.shift, images.float(), self.scale)
+        planes = images.to(torch.float32, memory_format=torch.contiguous_format)
+        return torch.addcmul(self.shift, planes, self.scale_uint8)
 
     def batch(self, batch: Batch) -> Batch:
         """Normalise every view of a batch, and tell it what black and white have become."""

@@ -91,8 +91,12 @@ def test_small_images(size, scaled):
 @pytest.mark.parametrize("antialias", [True, False, None])
 def test_other_interpolations(mode, antialias):
     mode, antialias = InterpolationMode(mode), antialias or mode == "lanczos"  # which torchvision refuses without
+    try:
+        expected = oracle(KINDS["4:2:0"], (7, 23, 38, 41), (19, 60), mode, antialias)
+    except NotImplementedError:
+        pytest.skip("older torchvisions have no such interpolation of tensors")
     found = decode_crop(KINDS["4:2:0"], "x", (7, 23, 38, 41), (19, 60), interpolation=mode, antialias=antialias)
-    assert torch.equal(found, oracle(KINDS["4:2:0"], (7, 23, 38, 41), (19, 60), mode, antialias))
+    assert torch.equal(found, expected)
 
 
 def test_an_interpolation_may_be_named_or_numbered():
@@ -196,7 +200,8 @@ def test_a_box_that_is_not_in_the_image_is_refused(kind, box):
         decode_crop(KINDS[kind], "x", box, (8, 8))
 
 
-def test_the_result_is_laid_out_plane_by_plane():
+def test_the_result_is_laid_out_channels_last():
+    """As the decoder has it, for nothing is gained by laying it out anew on the way to the device."""
     for scaled in (False, True):
-        assert decode_crop(KINDS["4:2:0"], "x", BOXES[0], (24, 24), scaled=scaled).is_contiguous()
-    assert decode(KINDS["4:2:0"], "x").shape == (3, 70, 90)
+        crop = decode_crop(KINDS["4:2:0"], "x", BOXES[0], (24, 24), scaled=scaled)
+        assert crop.shape == (3, 24, 24) and crop.permute(1, 2, 0).is_contiguous()

@@ -236,7 +236,8 @@ def test_forked_workers_share_the_paths():
         worker.start()
         growth[kind] = results.get()
         worker.join()
-    assert growth["list"] > 4_000_000 > 1_000_000 > growth["PathList"]
+    # what else the worker touches takes a megabyte or so
+    assert growth["list"] > 5_000_000 > 2_000_000 > growth["PathList"]
 
 
 EXIF = Image.Exif()

@@ -11,6 +11,7 @@ from openmix.data.recordio import ImageHeader, pack_image, write_records
 
 pytest.importorskip("nvidia.dali", reason="DALI is not installed")
 
+
 @pytest.fixture(scope="module")
 def records(tmp_path_factory) -> Path:
     """48 photographs of two classes: dark ones with a light stripe, and the other way round. One is cut off."""
@@ -41,7 +42,10 @@ def config(lab, records, tmp_path) -> str:
             "type": "DaliLoader",
             "batch_size": 8,
             "dataset": dataset,
-            "pipeline": [{"type": "RandomResizedCrop", "size": 16, "scale": [0.5, 1.0]}, {"type": "RandomHorizontalFlip"}],
+            "pipeline": [
+                {"type": "RandomResizedCrop", "size": 16, "scale": [0.5, 1.0]},
+                {"type": "RandomHorizontalFlip"},
+            ],
         },
         val_dataloader={
             "type": "DaliLoader",

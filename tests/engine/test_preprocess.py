@@ -42,7 +42,13 @@ def test_every_view_and_not_in_place():
     assert batch.labels.tolist() == [0, 1]
 
 
-def test_memory_format_is_kept():
+def test_bytes_become_planes():
+    images = torch.randint(256, (2, 3, 4, 4), dtype=torch.uint8).to(memory_format=torch.channels_last)
+    normalize = Normalize(Preprocessor(MEAN, STD))
+    assert normalize(images).is_contiguous() and torch.equal(normalize(images), normalize(images.contiguous()))
+
+
+def test_memory_format_of_floats_is_kept():
     images = torch.rand(2, 3, 4, 4).to(memory_format=torch.channels_last)
     assert Normalize(Preprocessor(MEAN, STD))(images).is_contiguous(memory_format=torch.channels_last)
 
