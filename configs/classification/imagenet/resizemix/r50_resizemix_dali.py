@@ -2,8 +2,8 @@
 
 Published top-1: 79.00 (ResizeMix's README; no seeds, no spread, best or last epoch not said). As r50_resizemix.py, but
 for the loader. ResizeMix's own DALI reader shows some images twice an epoch and some not at all, and a window of 1,024
-images is all that it shuffles; here every epoch is a permutation. Its crops are enlarged by Lanczos' filter, ours by the
-bilinear one. openmix has not run it yet, so it claims no figure.
+images is all that it shuffles; here every epoch is a permutation. Its crops are enlarged by Lanczos' filter, ours by
+the bilinear one. openmix has not run it yet, so it claims no figure.
 """
 
 _base_ = [
