@@ -1,7 +1,6 @@
 """The data sets that a folder or a config names, for the subcommands of ``openmix data``."""
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 
 from openmix.errors import UserError
 
-__all__ = ["cpus", "sets_of_config", "sets_of_folder"]
+__all__ = ["sets_of_config", "sets_of_folder"]
 
 KEYS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
@@ -72,8 +71,3 @@ def sets_of_folder(path: Path, by_class: bool) -> dict[str, Any]:
     if not names:
         raise UserError(f"no image below {path}")
     return {"": FileSource(PathList(str(path), names), torch.zeros(len(names), dtype=torch.int64), ("",))}
-
-
-def cpus() -> int:
-    """Return how many CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

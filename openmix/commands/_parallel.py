@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from openmix.errors import Reported
 
-__all__ = ["Outcome", "in_parallel", "stopped_by_signals"]
+__all__ = ["Outcome", "cpus", "in_parallel", "stopped_by_signals"]
 
 SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 GRACE = 10.0  # seconds for the item at hand, of which a large image takes one or two
@@ -31,6 +31,11 @@ class Outcome(NamedTuple):
     item: str
     result: Any = None
     error: Reported | OSError | None = None
+
+
+def cpus() -> int:
+    """Return how many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ Both take a config, whose data sets are meant, or a folder. The same command goe
 import argparse
 
 from openmix.commands import _data_cache, _data_verify
-from openmix.commands._data_sets import cpus
+from openmix.commands._parallel import cpus
 
 __all__ = ["add_arguments", "main"]
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from openmix.commands import _rec_files
 from openmix.commands._packing import Packer, Packing
-from openmix.commands._parallel import stopped_by_signals
-from openmix.commands.resize import _cpus as cpus
+from openmix.commands._parallel import cpus, stopped_by_signals
 from openmix.data.recordio.encoding import Encoding
 from openmix.data.recordio.index import format_index, index_path
 from openmix.data.recordio.listing import Listing, list_folder, list_text, read_classes, read_list, write_classes

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from openmix.commands._parallel import in_parallel, stopped_by_signals
+from openmix.commands._parallel import cpus, in_parallel, stopped_by_signals
 from openmix.data.resizing import FILTERS, ImageResizer, copy_name
 from openmix.errors import Reported, UserError
 
@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--size", nargs="+", type=int, default=[160, 352], metavar="N",
         help="the copies' shorter side in pixels, a set for each (default: 160 352)",
     )  # fmt: skip
-    parser.add_argument("--jobs", type=int, default=_cpus(), metavar="N", help="processes (default: one for each CPU)")
+    parser.add_argument("--jobs", type=int, default=cpus(), metavar="N", help="processes (default: one for each CPU)")
     parser.add_argument("--quality", type=int, default=75, metavar="N", help="JPEG's, 1 to 100 (default: %(default)s)")
     parser.add_argument("--filter", choices=FILTERS, default="bicubic", help="Pillow's (default: %(default)s)")
 
@@ -160,7 +160,3 @@ def _report(file: Path, failures: Sequence[str]) -> None:
     file.write_text("\n".join(failures) + "\n", errors="surrogateescape")
     more = f"\n... {len(failures) - SHOWN} more" if len(failures) > SHOWN else ""
     print(f"{len(failures)} images failed, see {file}:\n" + "\n".join(failures[:SHOWN]) + more, file=sys.stderr)
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
