@@ -194,18 +194,17 @@ def _in_order(function: Callable[[str], Any], items: list[str], jobs: int) -> Ge
     """
     ahead = _Ahead(function, int(items[0]) if items else 0, max(32, AHEAD * jobs))
     waiting: dict[str, Outcome] = {}
-    try:
-        with in_parallel(ahead, items, jobs) as outcomes:
-            for item in items:
-                while item not in waiting:
-                    outcome = next(outcomes, None)
-                    if outcome is None:
-                        raise Reported("the processes ended early; the same command goes on from here")
-                    waiting[outcome.item] = outcome
-                ahead.written.value = int(item) + 1
-                yield waiting.pop(item)
-    finally:
-        ahead.written.value = sys.maxsize // 2
+    with in_parallel(ahead, items, jobs) as outcomes, contextlib.ExitStack() as leaving:
+        # before the processes are waited for, as those that wait for their turn would not end
+        leaving.callback(setattr, ahead.written, "value", sys.maxsize // 2)
+        for item in items:
+            while item not in waiting:
+                outcome = next(outcomes, None)
+                if outcome is None:
+                    raise Reported("the processes ended early; the same command goes on from here")
+                waiting[outcome.item] = outcome
+            ahead.written.value = int(item) + 1
+            yield waiting.pop(item)
 
 
 class _Ahead:

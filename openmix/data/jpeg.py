@@ -34,11 +34,13 @@ class JpegFrame(NamedTuple):
         height: rows.
         width: columns.
         place: where in the data the height stands, two bytes.
+        scan: where in the data the coded image begins.
     """
 
     height: int
     width: int
     place: int
+    scan: int = 0
 
 
 def read_frame(data: np.ndarray) -> JpegFrame | None:
@@ -62,7 +64,7 @@ def read_frame(data: np.ndarray) -> JpegFrame | None:
             return None
         if marker == 0xDA:
             one_scan = frame and end > place + 4 and view[place + 4] == components
-            return frame if one_scan and _has_end(view, end) else None
+            return frame._replace(scan=end) if frame and one_scan and _has_end(view, end) else None
         if marker in BASELINE and frame is None and _can_be_cut(segment := view[place + 4 : end]):
             frame, components = JpegFrame(_number(segment, 1), _number(segment, 3), place + 5), segment[5]
         elif marker not in HARMLESS:
@@ -89,6 +91,19 @@ def _can_be_cut(segment: memoryview) -> bool:
 def _has_end(view: memoryview, start: int) -> bool:
     """Tell whether the end marker follows; it cannot occur within the coded image, which stuffs a zero after 0xFF."""
     return view[-2:] == b"\xff\xd9" or bytes(view[start:]).find(b"\xff\xd9") >= 0
+
+
+def is_one_piece(data: np.ndarray, frame: JpegFrame) -> bool:
+    """Tell whether the coded image goes on to the end marker without another: one in its middle ends it for libjpeg.
+
+    Args:
+        data: the file's bytes, as :func:`read_frame` was given them.
+        frame: what it returned.
+    """
+    scan = data[frame.scan :]
+    after = scan[1:][np.flatnonzero(scan[:-1] == 0xFF)]
+    markers = after[(after != 0) & (after != 0xFF) & (after & 0xF8 != 0xD0)]  # no stuffing, no filling, no restart
+    return len(markers) > 0 and bool(markers[0] == 0xD9)
 
 
 def dct_factor(frame: JpegFrame, crop: tuple[int, int], size: tuple[int, int]) -> int:

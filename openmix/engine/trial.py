@@ -76,7 +76,7 @@ def _try_loader(loader: Mapping[str, Any], key: str, task: Task, normalize: Norm
     Raises:
         UserError: the head has other classes than the data set; the pipeline or the normalisation fails.
     """
-    stand_in = _stand_in(loader, length=1)
+    stand_in = _stand_in(_as_tried(loader), length=1)
     if stand_in is None:
         return None
     with contextlib.closing(build(stand_in, LOADERS)) as built:
@@ -119,6 +119,13 @@ def _parts(loader: Mapping[str, Any], key: str = "train_dataloader") -> list[Map
     return list(parts)
 
 
+def _as_tried(loader: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the loader that a trial runs: DALI's own readers take no random images, so DaliLoader does for theirs."""
+    if loader.get("type") != "DaliReaderLoader":
+        return dict(loader)
+    return {key: value for key, value in loader.items() if key != "shuffle_window"} | {"type": "DaliLoader"}
+
+
 def _stand_in(loader: Mapping[str, Any], length: int) -> dict[str, Any] | None:
     """Return a loader's config with random images in place of its data set's, of the same shape and classes.
 
@@ -130,7 +137,9 @@ def _stand_in(loader: Mapping[str, Any], length: int) -> dict[str, Any] | None:
         return None
     try:
         images = Synthetic.instead_of(source, dataset, length)  # type: ignore[arg-type]
-    except (KeyError, TypeError) as error:
+    except KeyError as error:
+        raise UserError(f"dataset: {source.__name__} needs {error}") from error
+    except (TypeError, ValueError) as error:
         raise UserError(f"dataset: {error}") from error
     without_workers = {"num_workers": 0} if "num_workers" in loader else {}
     return {**loader, **without_workers, "dataset": images}
@@ -162,6 +171,7 @@ def dry_config(cfg: Config, work_dir: str) -> tuple[Config, list[str]]:
 
 def _dry_loader(loader: Mapping[str, Any], key: str, length: int, cfg: Config, notes: list[str]) -> dict[str, Any]:
     """Return the config of a loader of ``length`` small images, in this process."""
+    loader = _as_tried(loader)
     loader = {**loader, "batch_size": DRY_BATCH, **({"num_workers": 0} if "num_workers" in loader else {})}
     try:
         dry = {**loader, "dataset": build(loader["dataset"], DATASETS).take(length)}

@@ -8,6 +8,9 @@ import pytest
 from PIL import Image
 
 from openmix.data.recordio import ImageHeader, pack_image, write_records
+from openmix.engine.distributed import World
+from openmix.engine.run import dry_run
+from openmix.engine.trial import check_build
 
 pytest.importorskip("nvidia.dali", reason="DALI is not installed")
 
@@ -85,3 +88,27 @@ def test_two_processes_train_as_one_that_accumulates_two(lab, config, ranks, tmp
     ]
     assert losses[0] == losses[1]
     assert sum(damaged or 0 for _, _, damaged in losses[0]) == 2
+
+
+def test_dalis_own_readers_are_checked_and_trained_on(lab, config, tmp_path):
+    """Their dry run is DaliLoader's, as they take no random images."""
+    whole = tmp_path / "whole.rec"
+    rng = np.random.default_rng(0)
+    images = []
+    for i in range(24):
+        file = io.BytesIO()
+        Image.fromarray(rng.integers(0, 256, (20, 24, 3), dtype=np.uint8)).save(file, "JPEG")
+        images.append((i, pack_image(ImageHeader(i, float(i % 2)), file.getvalue())))
+    write_records(str(whole), images)
+    readers = {
+        "train_dataloader__type": "DaliReaderLoader",
+        "train_dataloader__dataset__path": str(whole),
+        "val_dataloader__dataset__path": str(whole),
+        "model__backbone": {"type": "ConvNet", "widths": [4, 8], "_delete_": True},
+        "train_cfg__max_epochs": 2,
+    }
+    cfg = lab.load(config, tmp_path / "run", **readers)
+    assert check_build(cfg) == []
+    assert dry_run(cfg, str(tmp_path / "dry"), World()) == []
+    assert lab.train(config, tmp_path / "run", **readers)["n"] == 24
+    assert lab.state(tmp_path / "run")["step"] == 6

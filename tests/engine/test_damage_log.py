@@ -1,12 +1,14 @@
 """A run over damaged files: it goes on, names each once, counts them, resumes exactly, and stops at too many."""
 
 import io
+import logging
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from openmix.engine.damage import DamageLog
 from openmix.engine.distributed import World
 from openmix.engine.run import test as evaluate_checkpoint
 from openmix.errors import UserError
@@ -95,3 +97,15 @@ def test_two_processes_count_together(lab, config, ranks, tmp_path):
         [(r["step"], r["split"], r.get("damaged")) for r in lab.records(tmp_path / run)] for run in ("one", "two")
     ]
     assert counts[0] == counts[1] and sum(n or 0 for _, _, n in counts[0]) == 12
+
+
+def test_a_total_is_restored_once():
+    for rank, expected in ((0, 5), (1, 0)):
+        log = DamageLog(logging.getLogger(), World(rank, 2))
+        log.restore(5)
+        assert log.count == expected
+
+
+def test_every_micro_batch_counts(lab, config, tmp_path):
+    lab.train(config, tmp_path / "run", train_dataloader__batch_size=2, optim_wrapper__accumulative_counts=2)
+    assert sum(r.get("damaged", 0) for r in lab.records(tmp_path / "run") if r["split"] == "train") == 6

@@ -18,7 +18,7 @@ __all__ = ["ColorJitter", "RandAugment", "TrivialAugmentWide"]
 
 
 class ColorJitter:
-    """``v2.ColorJitter``: brightness, contrast, saturation, hue, in this order, which torchvision draws.
+    """``v2.ColorJitter``, in DALI's order: contrast before brightness, for one; torchvision draws an order.
 
     Contrast pivots about mid-grey, torchvision's about the image's own mean. Inputs: the four factors.
     """

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from openmix.data.dali.stages import Stage
 from openmix.data.decoding import decode
-from openmix.data.jpeg import read_frame
+from openmix.data.jpeg import is_one_piece, read_frame
 from openmix.data.loaders.damage import intact
 from openmix.data.sources.encoded import EncodedSource
 from openmix.data.sources.protocol import Source
@@ -64,8 +64,8 @@ class EncodedFetcher:
 
     The draws are keyed by (seed, epoch, step, shard). An image that DALI would decode otherwise than
     :func:`~openmix.data.decoding.decode` does, or not at all, is decoded here and goes on as plain pixels: what is no
-    baseline JPEG, and what is in memory. A JPEG that was cut off, which DALI would fill up with grey, counts as damaged
-    here as everywhere.
+    baseline JPEG, and what is in memory. A JPEG that was cut off or has a marker in its middle, which DALI would fill
+    up with grey, is decoded here too, and counts as damaged as everywhere.
 
     Args:
         dataset: the set.
@@ -104,10 +104,11 @@ class EncodedFetcher:
 
     def _read(self, index: int, decoded: bool) -> tuple[np.ndarray, tuple[int, int], int]:
         """Return an image as DALI will decode it, its (height, width) and its label."""
-        if isinstance(self.dataset, EncodedSource):
+        # a set that does more than decode, when indexed, is left to do it
+        if isinstance(self.dataset, EncodedSource) and type(self.dataset).__getitem__ is EncodedSource.__getitem__:
             data, label = self.dataset.encoded(index), int(self.dataset.labels[index])
             frame = None if decoded else read_frame(data)
-            if frame:
+            if frame and is_one_piece(data, frame):
                 return data, (frame.height, frame.width), label
             image = decode(data, self.dataset.name(index))
         else:

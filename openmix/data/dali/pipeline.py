@@ -1,5 +1,6 @@
 """A DALI pipeline that decodes and augments batches which it is fed, and outlives images that it cannot decode."""
 
+import gc
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -80,7 +81,10 @@ class DaliPipeline:
                 yield from self._stream(feed)
             except _ClosedError:
                 raise
-            except RuntimeError:  # DALI's: what goes wrong in reading is kept by the feed
+            except RuntimeError as error:  # DALI's: what goes wrong in reading is kept by the feed
+                if not feed.given:  # nor is it an image's fault
+                    raise UserError(f"DALI cannot build this pipeline: {_reason(error)}") from error
+                gc.collect()  # a pipeline is in a ring of references, and its threads live as long as it
                 while feed.given:
                     yield self._alone(feed.given.popleft())
             else:
@@ -91,11 +95,17 @@ class DaliPipeline:
     def _alone(self, batch: EncodedBatch) -> tuple[EncodedBatch, Tensor]:
         """Return one batch with its images; what DALI cannot decode is decoded by us."""
         try:
-            return next(self._stream(_Feed([batch])))
+            (only,) = self._stream(_Feed([batch]))  # to its end, so that the pipeline is used again
+            return only
+        except _ClosedError:
+            raise
         except RuntimeError:
             decoded = self.refetch(batch.request._replace(decoded=True))
         try:
-            return next(self._stream(_Feed([decoded])))
+            (only,) = self._stream(_Feed([decoded]))
+            return only
+        except _ClosedError:
+            raise
         except RuntimeError as error:
             raise UserError(f"DALI fails in this pipeline: {_reason(error)}") from error
 

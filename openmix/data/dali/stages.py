@@ -235,10 +235,10 @@ class Erase:
 def _filter(transform: Any) -> Callable[[], dict[str, Any]]:
     """Return what makes DALI's resizing arguments for a transform's interpolation."""
     mode: Any = getattr(transform.interpolation, "value", transform.interpolation)  # older torchvisions have numbers
-    mode = {0: "nearest", 2: "bilinear", 3: "bicubic"}.get(mode, mode)
-    name = {"nearest": "INTERP_NN", "bilinear": "INTERP_LINEAR", "bicubic": "INTERP_CUBIC"}.get(mode)
+    mode = {2: "bilinear", 3: "bicubic"}.get(mode, mode)
+    name = {"nearest-exact": "INTERP_NN", "bilinear": "INTERP_LINEAR", "bicubic": "INTERP_CUBIC"}.get(mode)
     if name is None:
-        raise UserError(f"DaliLoader does not interpolate by {mode}: it takes nearest, bilinear and bicubic")
+        raise UserError(f"DaliLoader does not interpolate by {mode}: it takes nearest-exact, bilinear and bicubic")
 
     def arguments() -> dict[str, Any]:
         from nvidia.dali import types

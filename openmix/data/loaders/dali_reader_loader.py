@@ -70,7 +70,7 @@ class DaliReaderLoader(BaseLoader):
 
     def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[tuple[int, Batch]]:
         """Yield ``(shard, micro-batch)`` of a training epoch; what is before ``start_step`` is read and dropped."""
-        pipeline = self._build(derive_seed(self.seed, "dali", epoch) % 2**31)
+        pipeline = self._build(derive_seed(self.seed, "dali", epoch, self.shards.rank) % 2**31)
         for step in range(self.steps_per_epoch):
             for shard in self.shards.own():
                 try:

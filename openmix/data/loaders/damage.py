@@ -22,7 +22,7 @@ def intact(read: Callable[[int], T], index: int, num_samples: int, damaged: list
         read: reads an image by its index; raises DamagedImageError where it cannot.
         index: which.
         num_samples: images in the set.
-        damaged: gets the errors on the way.
+        damaged: gets what is wrong with the image itself, if anything.
 
     Raises:
         UserError: the next ``NEIGHBOURS`` images are damaged as well.
@@ -33,15 +33,17 @@ def intact(read: Callable[[int], T], index: int, num_samples: int, damaged: list
     ...     return f"pixels of {index}"
     >>> errors = []
     >>> intact(read, 2, 5, errors), [error.name for error in errors]
-    ('pixels of 4', ['2.jpg', '3.jpg'])
+    ('pixels of 4', ['2.jpg'])
     """
-    before = len(damaged)
+    found: list[DamagedImageError] = []
     for candidate in range(index, index + min(NEIGHBOURS + 1, num_samples)):
         try:
-            return read(candidate % num_samples)
+            result = read(candidate % num_samples)
         except DamagedImageError as error:
-            damaged.append(error)
-    found = damaged[before:]
+            found.append(error)
+        else:
+            damaged += found[:1]  # those on the way are counted when they are asked for themselves
+            return result
     raise UserError(f"{len(found)} images in a row cannot be read; the first: {found[0]}")
 
 

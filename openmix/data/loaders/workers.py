@@ -4,7 +4,7 @@ import gc
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, Protocol
 
 import torch
@@ -76,7 +76,8 @@ class Workers:
         if self._loader is None:
             raise RuntimeError("this loader is closed")
         self._requests.current = requests
-        with warnings.catch_warnings(), sigterm_blocked(), _frozen():
+        forking = self._loader.num_workers > 0 and self._running is None
+        with warnings.catch_warnings(), sigterm_blocked(), _frozen() if forking else nullcontext():
             # Python >= 3.12 warns of any fork beside threads; torch's own threads are never used by the workers.
             warnings.filterwarnings("ignore", "This process .* is multi-threaded, use of fork", DeprecationWarning)
             self._running = iter(self._loader)
@@ -112,7 +113,7 @@ def _frozen() -> Iterator[None]:
     try:
         yield
     finally:
-        gc.unfreeze()  # here; in the children it stays
+        gc.unfreeze()  # here; in the children it stays. It counts as old now, and will seldom be collected.
 
 
 def _as_it_is(answer: Any) -> Any:

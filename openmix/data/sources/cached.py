@@ -83,6 +83,8 @@ class CachedImages(ArraySource):
                     f"{error} (with num_classes and image_shape, a config can be checked without its data)"
                 ) from None
             num_classes, shape = num_classes or len(header["classes"]), shape or header["image_shape"]
+        if len(shape) != 3:
+            raise UserError(f"CachedImages: image_shape must be channels, height and width, not {list(shape)}")
         channels, height, width = shape
         return num_classes, (channels, height, width)
 
