@@ -20,6 +20,7 @@ import numpy as np
 
 from openmix.commands._data_sets import sets_of_config, sets_of_folder
 from openmix.commands._parallel import in_parallel, stopped_by_signals
+from openmix.data.whole_files import write_whole
 from openmix.errors import Reported, UserError
 
 __all__ = ["add_arguments", "main"]
@@ -147,7 +148,7 @@ def _prepared(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
             folder.mkdir(parents=True, exist_ok=True)
             lock: IO[str] = stack.enter_context(open(folder / LOCK, "a"))
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _write_whole(folder / BEGUN, json.dumps(settings, indent=2).encode() + b"\n")
+            write_whole(folder / BEGUN, json.dumps(settings, indent=2).encode() + b"\n")
         except BlockingIOError:
             raise UserError(f"another openmix data cache is writing to {folder}") from None
         except OSError as error:
@@ -191,7 +192,7 @@ def _write_images(cacher: Any, done_file: Path, jobs: int) -> list[str]:
             os.fsync(file)
         finally:
             os.close(file)
-        _write_whole(done_file, done.tobytes())
+        write_whole(done_file, done.tobytes())
 
     with (
         in_parallel(cacher, [str(i) for i in left], jobs) as outcomes,
@@ -226,7 +227,7 @@ def _finish(cacher: Any, folder: Path, settings: dict[str, Any]) -> None:
     """Give the files their names, the header last: where it is, all is."""
     from openmix.data.sources.cached import FORMAT, HEADER, IMAGES, LABELS, sha256
 
-    _write_whole(folder / LABELS, np.asarray(cacher.source.labels, "<i8").tobytes())
+    write_whole(folder / LABELS, np.asarray(cacher.source.labels, "<i8").tobytes())
     parts = {IMAGES: cacher.file, LABELS: folder / LABELS}
     header = {
         "format": FORMAT,
@@ -237,16 +238,6 @@ def _finish(cacher: Any, folder: Path, settings: dict[str, Any]) -> None:
         "classes": list(cacher.source.classes),
     }
     os.replace(cacher.file, folder / IMAGES)
-    _write_whole(folder / HEADER, json.dumps(header, indent=1).encode() + b"\n")
+    write_whole(folder / HEADER, json.dumps(header, indent=1).encode() + b"\n")
     for name in (BEGUN, DONE):
         (folder / name).unlink(missing_ok=True)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file such that it is there entirely or not at all, after a power failure too."""
-    beside = path.with_name(f".{path.name}.tmp")
-    with beside.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(beside, path)

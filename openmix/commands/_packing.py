@@ -14,8 +14,9 @@ from openmix.commands._parallel import Outcome, in_parallel
 from openmix.data.recordio.encoding import Encoding, RecordEncoder
 from openmix.data.recordio.index import index_path
 from openmix.data.recordio.listing import Listing
-from openmix.data.recordio.manifest import manifest_path, read_manifest, write_whole
+from openmix.data.recordio.manifest import manifest_path, read_manifest
 from openmix.data.recordio.writer import RecordWriter, journal_path, read_journal, temporary_path
+from openmix.data.whole_files import write_whole
 from openmix.errors import DamagedImageError, Reported, UserError
 
 __all__ = ["Packer", "Packing"]

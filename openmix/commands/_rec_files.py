@@ -12,9 +12,10 @@ import numpy as np
 
 from openmix.data.recordio.format import FramingError, ImageHeader
 from openmix.data.recordio.index import format_index, index_path, scan_offsets
-from openmix.data.recordio.manifest import DIGEST_SIZE, Manifest, digest, manifest_path, read_manifest, write_whole
+from openmix.data.recordio.manifest import DIGEST_SIZE, Manifest, digest, manifest_path, read_manifest
 from openmix.data.recordio.reader import RecordFile, map_file
 from openmix.data.recordio.verify import verify
+from openmix.data.whole_files import write_whole
 from openmix.errors import DamagedImageError, UserError
 
 __all__ = ["add_arguments", "main"]

@@ -12,8 +12,8 @@ from openmix.commands._parallel import cpus, stopped_by_signals
 from openmix.data.recordio.encoding import Encoding
 from openmix.data.recordio.index import format_index, index_path
 from openmix.data.recordio.listing import Listing, list_folder, list_text, read_classes, read_list, write_classes
-from openmix.data.recordio.manifest import write_whole
 from openmix.data.resizing import FILTERS
+from openmix.data.whole_files import write_whole
 from openmix.errors import UserError
 
 __all__ = ["add_arguments", "main"]

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import Literal
 
 from openmix.data.decoding import load_decoder, read_image
+from openmix.data.whole_files import write_whole
 from openmix.errors import UserError
 
 __all__ = ["FILTERS", "ImageResizer", "copy_name", "scaled"]
@@ -65,7 +66,7 @@ class ImageResizer:
             return 0
         contents = self._encode(os.path.join(self.source, name), list(wanted))
         for path, content in zip(wanted.values(), contents, strict=True):
-            _write_whole(path, content)
+            write_whole(path, content, durable=False)
         return len(wanted)
 
     def _encode(self, path: str, sizes: Sequence[int]) -> list[bytes]:
@@ -105,14 +106,3 @@ def copy_name(name: str) -> str:
     ('cat/1.JPEG', 'cat/1.jpg')
     """
     return name if name.lower().endswith((".jpg", ".jpeg")) else str(PurePath(name).with_suffix(".jpg"))
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file such that it is there entirely or not at all."""
-    beside = path.with_name(f".{path.name}.tmp")  # always this name, so that what a kill leaves is written over
-    try:
-        beside.write_bytes(content)
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise

@@ -12,7 +12,7 @@ import numpy as np
 from openmix.data.decoding import decode
 from openmix.errors import DamagedImageError
 
-__all__ = ["Inspection", "inspect", "strict_jpeg"]
+__all__ = ["Inspection", "inspect", "jpeg_warning", "strict_jpeg"]
 
 LARGE, SMALL = 50_000_000, 32  # pixels; pixels of a side
 ORIENTATION = 0x0112  # EXIF's
@@ -48,7 +48,7 @@ def inspect(data: np.ndarray, name: str) -> Inspection:
         picture = _describe(data)
     except OSError:  # torchvision knows a format that this Pillow does not
         return Inspection(None, ("unknown to Pillow",))
-    damage = _jpeg_warning(data, picture["mode"]) if picture["format"] in ("JPEG", "MPO") else None
+    damage = jpeg_warning(data) if picture["format"] in ("JPEG", "MPO") else None
     return Inspection(damage, tuple(_oddities(picture, data, name)))
 
 
@@ -62,16 +62,19 @@ def strict_jpeg() -> Callable[..., Any] | None:
     return simplejpeg.decode_jpeg
 
 
-def _jpeg_warning(data: np.ndarray, mode: str) -> str | None:
-    """Return what libjpeg warns of, if anything."""
+def jpeg_warning(data: np.ndarray) -> str | None:
+    """Return what libjpeg warns of in a JPEG, if anything; None also where nothing can be asked.
+
+    Args:
+        data: the file's bytes, uint8 (n,).
+    """
     decode_strictly = strict_jpeg()
     if decode_strictly is None:
         return None
     try:
-        # an eighth of the size: all coefficients are read, which is where the warnings come from, and few computed
-        decode_strictly(
-            data, "CMYK" if mode == "CMYK" else "GRAY", min_height=1, min_width=1, min_factor=8, strict=True
-        )
+        # In grey, which any JPEG can be had in, and an eighth of the size: all coefficients are read, where the
+        # warnings come from, and few pixels computed.
+        decode_strictly(data, "GRAY", min_height=1, min_width=1, min_factor=8, strict=True)
     except ValueError as error:
         return f"({len(data):,} bytes) is damaged: libjpeg warns: {error}"
     return None

@@ -202,10 +202,10 @@ class TestFailures:
         assert not (tmp_path / "out" / "failures.txt").exists() and len(content(tmp_path / "out")) == 48
 
     def test_a_full_disk_ends_it(self, tree, tmp_path, monkeypatch, capsys):
-        def full(path, content):
+        def full(path, content, durable):
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
-        monkeypatch.setattr(resizing, "_write_whole", full)
+        monkeypatch.setattr(resizing, "write_whole", full)
         assert resize(tree, tmp_path / "out", "--size", 16, "--jobs", 2) == 1
         assert "error: cannot write a copy of " in (err := capsys.readouterr().err) and "No space left" in err
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from openmix.data.recordio.manifest import write_whole
 from openmix.data.sources.files import PathList
 from openmix.data.sources.folder import class_folders, list_by_class
+from openmix.data.whole_files import write_whole
 from openmix.errors import UserError, did_you_mean
 
 __all__ = ["Listing", "list_folder", "list_text", "read_classes", "read_list", "write_classes"]

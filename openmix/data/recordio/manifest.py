@@ -14,7 +14,7 @@ import numpy as np
 
 from openmix.errors import UserError
 
-__all__ = ["DIGEST_SIZE", "Manifest", "digest", "manifest_path", "read_manifest", "write_whole"]
+__all__ = ["DIGEST_SIZE", "Manifest", "digest", "manifest_path", "read_manifest"]
 
 FORMAT = "openmix recordio 1"
 DIGEST_SIZE = 16  # bytes
@@ -149,17 +149,3 @@ def _list(value: Any) -> Sequence[Any]:
     if not isinstance(value, list):
         raise TypeError(f"{str(value)[:20]} is no list")
     return value
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file such that it is there entirely or not at all, also after the machine went down."""
-    beside = path.with_name(f".{path.name}.tmp")  # always this name, so that what a kill leaves is written over
-    try:
-        with open(beside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise

@@ -205,26 +205,16 @@ class _Walk:
 
 
 def strictly_decode(image: np.ndarray) -> str:
-    """Return what is wrong with an encoded image, as far as a decoder says; '' if nothing.
-
-    simplejpeg, where it is installed, takes libjpeg's warnings for what they are; Pillow and torchvision ignore them.
-    """
+    """Return what is wrong with an encoded image, as far as a decoder or libjpeg's warnings say; '' if nothing."""
     from openmix.data.decoding import decode
+    from openmix.data.verifying import jpeg_warning
     from openmix.errors import DamagedImageError
 
     try:
-        if image[:3].tobytes() == b"\xff\xd8\xff":
-            with contextlib.suppress(ImportError):
-                import simplejpeg
-
-                # in grey: CMYK is no more than that to it, and it reads all that there is in any case
-                simplejpeg.decode_jpeg(image.tobytes(), "GRAY", strict=True)
         decode(image, "")
     except DamagedImageError as error:
         return error.reason.strip()
-    except ValueError as error:
-        return f"({len(image):,} bytes) is damaged: {error}"
-    return ""
+    return (image[:3].tobytes() == b"\xff\xd8\xff" and jpeg_warning(image)) or ""
 
 
 def _sha256(buffer: np.ndarray) -> str:

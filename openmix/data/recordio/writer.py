@@ -12,8 +12,9 @@ import numpy as np
 
 from openmix.data.recordio.format import FramingError, join_parts, pack_record, read_record
 from openmix.data.recordio.index import format_index, index_path
-from openmix.data.recordio.manifest import DIGEST_SIZE, Manifest, digest, manifest_path, read_manifest, write_whole
+from openmix.data.recordio.manifest import DIGEST_SIZE, Manifest, digest, manifest_path, read_manifest
 from openmix.data.recordio.reader import map_file
+from openmix.data.whole_files import write_whole
 from openmix.errors import UserError
 
 __all__ = ["Entry", "RecordWriter", "journal_path", "read_journal", "temporary_path", "write_records"]

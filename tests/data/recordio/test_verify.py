@@ -17,8 +17,9 @@ from openmix.data.recordio import (
     verify,
     write_records,
 )
-from openmix.data.recordio.manifest import manifest_path, write_whole
+from openmix.data.recordio.manifest import manifest_path
 from openmix.data.sources.recordio import RecordIO
+from openmix.data.whole_files import write_whole
 from openmix.errors import UserError
 
 MAGIC = bytes.fromhex("0a23d7ce")
@@ -96,7 +97,7 @@ def test_contents_by_decoding(packed, encoded):
     write_records(packed, [*records, (9, pack_image(ImageHeader(9, (1.0, 2.0)), b"")), (10, b"short")])
     damages = verify(packed).damages
     assert [damage.number for damage in damages] == [1, 2, 3, 5]
-    assert "Premature end" in damages[0].reason
+    assert "truncated" in damages[0].reason
     assert "Corrupt JPEG" in damages[1].reason
     assert "no number" in damages[2].reason
     assert "24 bytes" in damages[3].reason

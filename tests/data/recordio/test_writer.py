@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from openmix.data.recordio import RecordFile, RecordWriter, read_manifest, write_records
-from openmix.data.recordio.manifest import digest, manifest_path, write_whole
+from openmix.data.recordio.manifest import digest, manifest_path
 from openmix.data.recordio.writer import journal_path, read_journal, temporary_path
+from openmix.data.whole_files import write_whole
 from openmix.errors import UserError
 
 RECORDS = [(key, np.random.default_rng(key).bytes(20 + key)) for key in (4, 0, 9, 2)]
