@@ -11,23 +11,10 @@ from openmix.data.decoding import decode
 from openmix.data.jpeg import JpegFrame, dct_factor, decode_rows, read_frame
 from openmix.errors import DamagedImageError
 
-__all__ = ["decode_crop", "image_size"]
+__all__ = ["decode_crop"]
 
 Box = tuple[int, int, int, int]  # top, left, height, width
 FILTERS = {"bilinear": 2, 2: 2, "bicubic": 3, 3: 3}  # torchvision's names and numbers to Pillow's numbers
-
-
-def image_size(data: np.ndarray) -> tuple[int, int] | None:
-    """Return an image's ``(height, width)`` from its header; None where only decoding tells, as for all but JPEGs.
-
-    Args:
-        data: the file's bytes, uint8 (n,); they may be anything.
-
-    >>> image_size(np.frombuffer(b"no image", np.uint8)) is None
-    True
-    """
-    frame = read_frame(data)
-    return (frame.height, frame.width) if frame else None
 
 
 def decode_crop(

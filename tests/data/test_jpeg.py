@@ -8,11 +8,16 @@ import pytest
 import simplejpeg
 from PIL import Image
 
-from openmix.data.cropping import image_size
 from openmix.data.decoding import HUGE
 from openmix.data.jpeg import SMALLEST, JpegFrame, dct_factor, decode_rows, load_row_decoder, read_frame
 
 SUBSAMPLINGS = ["4:4:4", "4:2:2", "4:2:0", "4:4:0"]
+
+
+def image_size(data: np.ndarray) -> tuple[int, int] | None:
+    """Return what the header says, by our reading of it."""
+    frame = read_frame(data)
+    return (frame.height, frame.width) if frame else None
 
 
 def jpeg(width: int = 61, height: int = 47, mode: str = "RGB", seed: int = 0, **options) -> np.ndarray:
