@@ -54,6 +54,21 @@ def stopped_by_signals() -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _signals_later() -> Iterator[None]:
+    """Put signals off while processes are started: Python drops what a handler raises in the midst of a fork."""
+    came: list[int] = []
+    numbers = (signal.SIGINT, *SIGNALS)
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number in came[:1]:
+        signal.raise_signal(number)
+
+
+@contextlib.contextmanager
 def in_parallel(function: Callable[[str], Any], items: Sequence[str], jobs: int) -> Iterator[Iterator[Outcome]]:
     """Start processes, and hand out what becomes of each item as it comes.
 
@@ -72,9 +87,10 @@ def in_parallel(function: Callable[[str], Any], items: Sequence[str], jobs: int)
     """
     workers: dict[Connection, multiprocessing.Process] = {}
     try:
-        for number in range(min(jobs, len(items))):
-            pipe, process = _start(function, items[number::jobs])
-            workers[pipe] = process
+        with _signals_later():
+            for number in range(min(jobs, len(items))):
+                pipe, process = _start(function, items[number::jobs])
+                workers[pipe] = process
         yield _outcomes(workers)
     finally:
         _end(workers)

@@ -8,8 +8,10 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from openmix.data import Synthetic
+from openmix.data import SOURCES, Synthetic
 from openmix.data.loaders.phased import check_begins
+from openmix.data.loaders.resident import ResidentLoader, not_in_memory
+from openmix.data.sources.encoded import EncodedSource
 from openmix.data.timeline import Timeline
 from openmix.engine import settings
 from openmix.engine.build import build_hooks, check_classes
@@ -17,12 +19,13 @@ from openmix.engine.check import Problem
 from openmix.engine.optim import Schedule, build_optimizer
 from openmix.engine.preprocess import Normalize
 from openmix.errors import UserError
-from openmix.registry import DATASETS, LOADERS, build, build_task, lookup
+from openmix.registry import DATASETS, LOADERS, build, build_task, lookup, name_of
 from openmix.tasks.base import Task
 
 __all__ = ["check_build", "dry_config"]
 
 DRY_BATCH, DRY_SIZE = 2, 32  # images of a dry run's batch, and their sides where the network takes such
+ENCODED = tuple(source for source in SOURCES.values() if issubclass(source, EncodedSource))
 ONE_STEP_EPOCHS = Timeline(((0, 1),))
 
 
@@ -138,11 +141,17 @@ def _stand_in(loader: Mapping[str, Any], length: int) -> dict[str, Any] | None:
     try:
         images = Synthetic.instead_of(source, dataset, length)  # type: ignore[arg-type]
     except KeyError as error:
-        raise UserError(f"dataset: {source.__name__} needs {error}") from error
+        raise UserError(f"dataset: {name_of(source)} needs {error}") from error
     except (TypeError, ValueError) as error:
         raise UserError(f"dataset: {error}") from error
-    without_workers = {"num_workers": 0} if "num_workers" in loader else {}
-    return {**loader, **without_workers, "dataset": images}
+    if lookup(loader.get("type"), LOADERS) is ResidentLoader and source in ENCODED:
+        raise UserError(not_in_memory(name_of(source)))
+    return {**loader, **_without_workers(loader), "dataset": images}
+
+
+def _without_workers(loader: Mapping[str, Any]) -> dict[str, int]:
+    """Return ``num_workers=0`` for a loader that has any; a number below 0 stays, to be refused."""
+    return {"num_workers": min(loader["num_workers"], 0)} if "num_workers" in loader else {}
 
 
 def dry_config(cfg: Config, work_dir: str) -> tuple[Config, list[str]]:
@@ -172,7 +181,7 @@ def dry_config(cfg: Config, work_dir: str) -> tuple[Config, list[str]]:
 def _dry_loader(loader: Mapping[str, Any], key: str, length: int, cfg: Config, notes: list[str]) -> dict[str, Any]:
     """Return the config of a loader of ``length`` small images, in this process."""
     loader = _as_tried(loader)
-    loader = {**loader, "batch_size": DRY_BATCH, **({"num_workers": 0} if "num_workers" in loader else {})}
+    loader = {**loader, "batch_size": DRY_BATCH, **_without_workers(loader)}
     try:
         dry = {**loader, "dataset": build(loader["dataset"], DATASETS).take(length)}
     except UserError as error:

@@ -92,3 +92,19 @@ def test_phases_of_phases(lab, tmp_path):
     inner = {"type": "PhasedLoader", "begins": [0], "loaders": [loader(8)]}
     with pytest.raises(UserError, match="takes a list of plain loaders"):
         lab.load(lab.write(tmp_path, train_dataloader={**inner, "loaders": [inner]}), tmp_path / "w")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"num_workers": -1}, "num_workers must be at least 0, not -1"),
+        (
+            {"type": "ResidentLoader", "dataset": {"type": "ImageFolder", "data_root": "nowhere", "num_classes": 10}},
+            "ResidentLoader needs a data set that is in memory, not ImageFolder; use TorchLoader, or CachedImages",
+        ),
+    ],
+)
+def test_what_a_loader_would_refuse_is_found_without_data(lab, tmp_path, changes, message):
+    cfg = {"train_dataloader": loader(8, **changes), "model": {"head": {"num_classes": 10}}}
+    with pytest.raises(UserError, match=message):
+        lab.load(lab.write(tmp_path, **cfg), tmp_path / "w")

@@ -15,7 +15,7 @@ from openmix.data.sources.protocol import Source
 from openmix.errors import UserError
 from openmix.ops.random import generator_for
 
-__all__ = ["ResidentLoader"]
+__all__ = ["ResidentLoader", "not_in_memory"]
 
 
 class ResidentLoader(BaseLoader):
@@ -60,10 +60,7 @@ class ResidentLoader(BaseLoader):
     ) -> None:
         super().__init__(dataset, batch_size, seed, shards, device)
         if not isinstance(dataset, ArraySource):
-            raise UserError(
-                f"ResidentLoader needs a data set that is in memory, not {type(dataset).__name__}; "
-                "use TorchLoader, or wrap its tensors in ArraySource"
-            )
+            raise UserError(not_in_memory(type(dataset).__name__))
         self.stages = batched(pipeline, dataset.image_shape)
         first = self.stages[0] if self.stages else None
         self._crop = first if isinstance(first, Crop) else None
@@ -100,3 +97,11 @@ class ResidentLoader(BaseLoader):
         for stage, rows in zip(self.stages[done:], draws[done:], strict=True):
             images = stage.apply(images, rows)
         return Batch((images,), self._labels[index], index)
+
+
+def not_in_memory(dataset: str) -> str:
+    """Return why the loader refuses a data set of this name."""
+    return (
+        f"ResidentLoader needs a data set that is in memory, not {dataset}; use TorchLoader, or CachedImages of what "
+        "'openmix data cache' makes of it"
+    )

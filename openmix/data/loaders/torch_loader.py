@@ -24,7 +24,7 @@ class TorchLoader(BaseLoader):
     """Load with torch's DataLoader: any source, any pipeline, in worker processes where wanted.
 
     Every image's augmentation is keyed by (seed, epoch, index), so batches do not depend on the number of workers, on
-    the number of processes, or on where the epoch was started. Workers start at the first batch, one torch thread each,
+    the number of processes, or on where the epoch was started. Workers start at once, one torch thread each,
     and live until :meth:`close`. One iteration runs at a time: starting another ends the one before.
 
     Args:

@@ -4,7 +4,7 @@ import gc
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -30,8 +30,9 @@ class Fetcher(Protocol):
 class Workers:
     """Has requests answered by a fetcher, in worker processes or in this one.
 
-    Workers start at the first request, one torch thread each, and live until :meth:`close`. One iteration runs at a
-    time: starting another ends the one before.
+    Workers start at once, one torch thread each, and live until :meth:`close`. At once, and not at the first request,
+    because forking is safe before other threads compute: Python 3.11 may hang in a child that is forked while one of
+    autograd's begins. One iteration runs at a time: starting another ends the one before.
 
     Args:
         fetcher: answers them.
@@ -59,6 +60,11 @@ class Workers:
             multiprocessing_context="fork" if num_workers and sys.platform == "linux" else None,
         )
         self._running: Iterator[Any] | None = None
+        if num_workers:
+            with warnings.catch_warnings(), sigterm_blocked(), _frozen():
+                # Python >= 3.12 warns of any fork beside threads; torch's own threads are never used by the workers.
+                warnings.filterwarnings("ignore", "This process .* is multi-threaded, use of fork", DeprecationWarning)
+                self._running = iter(self._loader)  # starts them, with nothing to do yet
 
     def close(self) -> None:
         """Stop the workers. Closing twice is allowed."""
@@ -76,11 +82,7 @@ class Workers:
         if self._loader is None:
             raise RuntimeError("this loader is closed")
         self._requests.current = requests
-        forking = self._loader.num_workers > 0 and self._running is None
-        with warnings.catch_warnings(), sigterm_blocked(), _frozen() if forking else nullcontext():
-            # Python >= 3.12 warns of any fork beside threads; torch's own threads are never used by the workers.
-            warnings.filterwarnings("ignore", "This process .* is multi-threaded, use of fork", DeprecationWarning)
-            self._running = iter(self._loader)
+        self._running = iter(self._loader)
         for _ in requests:
             if self._running is None or self._requests.current is not requests:
                 raise RuntimeError("this iteration is over: the loader was closed, or another one was started")
