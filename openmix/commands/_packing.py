@@ -75,22 +75,25 @@ class Packer:
         """
         options = {**self.encoding.options(), **options}
         fingerprint = listing.fingerprint(options)
+        # the records are the same with and without, so this is no part of the fingerprint; but a part file of records
+        # that nobody decoded is begun afresh
+        noted = f"{fingerprint} checked" if self.encoding.checks else fingerprint
         try:
             with _locked(path):
-                if done := self._finished(path, fingerprint, len(listing)):
+                if done := self._finished(path, fingerprint, noted, len(listing)):
                     return done
-                _recover(path, fingerprint)
-                return self._pack(listing, path, options, fingerprint)
+                _recover(path, noted)
+                return self._pack(listing, path, options, fingerprint, noted)
         except OSError as error:
             raise UserError(f"{path} cannot be written: {error}") from None
 
-    def _finished(self, path: Path, fingerprint: str, count: int) -> Packing | None:
+    def _finished(self, path: Path, fingerprint: str, noted: str, count: int) -> Packing | None:
         """Return what is said of a file that is there already.
 
         Raises:
-            UserError: it is of another set.
+            UserError: it is of another set, or its images were not decoded and should be.
         """
-        if not path.exists() or read_journal(path, fingerprint) is not None:
+        if not path.exists() or read_journal(path, noted) is not None:
             return None
         try:
             manifest = read_manifest(path)
@@ -98,16 +101,20 @@ class Packer:
             manifest = None
         same = manifest and manifest.fingerprint == fingerprint and index_path(path).exists()
         if manifest and same and path.stat().st_size == manifest.size:
+            if self.encoding.checks and not manifest.options.get("checked"):
+                if self.force:
+                    return None
+                raise UserError(f"{path} is there, and was packed without --check; --force packs it again")
             self.advance(count)
             return Packing(path, manifest.count, 0, [], True)
         if not self.force:
             raise UserError(f"{path} is there, and holds another set or was packed otherwise; --force writes over it")
         return None
 
-    def _pack(self, listing: Listing, path: Path, options: dict[str, Any], fingerprint: str) -> Packing:
+    def _pack(self, listing: Listing, path: Path, options: dict[str, Any], fingerprint: str, noted: str) -> Packing:
         encoder = RecordEncoder(listing, self.encoding)
-        limit = _still_failing(path, fingerprint, encoder)
-        with RecordWriter(path, fingerprint, limit) as writer:
+        limit = _still_failing(path, noted, encoder)
+        with RecordWriter(path, noted, limit) as writer:
             start = len(writer.entries)
             self.advance(start)
             items = [str(number) for number in range(start, len(listing))]
@@ -136,7 +143,7 @@ class Packer:
             labels=listing.labels[kept, 0] if listing.labels.shape[1] == 1 else None,
             classes=listing.classes,
             histogram=listing.taken(kept).histogram(),
-            options=options,
+            options={**options, "checked": True} if self.encoding.checks else options,
             fingerprint=fingerprint,
         )
         write_whole(manifest_path(path), manifest.to_json().encode("utf-8", "surrogatepass"))

@@ -93,10 +93,11 @@ def _make(arguments: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
 
-    encoding, paths = _encoding(arguments), _outputs(arguments)
+    encoding, output = _encoding(arguments), _output(arguments)
     listing, shuffle = _listing(arguments)
-    if len(listing) < len(paths):
-        raise UserError(f"--shards {len(paths)} is more than there are images ({len(listing)})")
+    if len(listing) < arguments.shards:
+        raise UserError(f"--shards {arguments.shards} is more than there are images ({len(listing)})")
+    paths = _shards(output, arguments.shards)
     options = {"shuffle": arguments.seed if shuffle else None}
     console = Console(highlight=False, soft_wrap=True)
     columns = (*Progress.get_default_columns(), MofNCompleteColumn())
@@ -138,14 +139,22 @@ def _encoding(arguments: argparse.Namespace) -> Encoding:
     return replace(encoding, anew=True, **given) if given else encoding
 
 
-def _outputs(arguments: argparse.Namespace) -> list[Path]:
-    """Return the paths of the files to write."""
+def _output(arguments: argparse.Namespace) -> Path:
+    """Return the path of the file to write.
+
+    Raises:
+        UserError: it cannot be one.
+    """
     output = Path(arguments.output)
     if output.suffix != ".rec":
         raise UserError(f"OUT.rec must end in .rec, got {output}")
     if output.is_dir():
         raise UserError(f"OUT.rec is a folder: {output}")
-    count = arguments.shards
+    return output
+
+
+def _shards(output: Path, count: int) -> list[Path]:
+    """Return the paths of the files to write."""
     if count == 1:
         return [output]
     return [output.with_name(f"{output.stem}-{i:0{len(str(count - 1))}}-of-{count}.rec") for i in range(count)]

@@ -147,6 +147,7 @@ class TestMake:
             (["--jobs", 0], "--jobs must be at least 1, got 0"),
             (["--shards", 0], "--shards must be at least 1"),
             (["--shards", 31], "--shards 31 is more than there are images (30)"),
+            (["--shards", 10**15], "is more than there are images (30)"),
             (["--resize", -1], "--resize must be at least 1"),
             (["--quality", 101], "--quality must be in 1..100"),
             (["--quality", 9, "--encoding", "png"], "loses nothing"),
@@ -223,6 +224,26 @@ class TestBadImages:
         assert rec("make", tree, tmp_path / "a.rec", "--jobs", 1) == 0
         assert rec("make", tree, tmp_path / "b.rec", "--jobs", 1, "--check") == 1
         assert rec("make", tree, tmp_path / "c.rec", "--jobs", 1, "--resize", 8) == 1
+
+    def test_check_decodes_what_was_packed_without(self, tree, tmp_path, capsys):
+        """Neither the records of a part file nor those of a finished one count as decoded."""
+        path = tree / "c0" / "i3.jpg"
+        path.write_bytes(path.read_bytes()[:-200])
+        (tree / "c2" / "text.jpg").write_text("no image")
+        a, b = tmp_path / "a.rec", tmp_path / "b.rec"
+        assert rec("make", tree, a, "--jobs", 1) == 1  # the part file stays
+        assert rec("make", tree, a, "--jobs", 1, "--check") == 1
+        assert "2 images failed" in capsys.readouterr().err
+        (tree / "c2" / "text.jpg").unlink()
+        assert rec("make", tree, b, "--jobs", 1) == 0
+        assert rec("make", tree, b, "--jobs", 1, "--check") == 2
+        assert f"{b} is there, and was packed without --check; --force packs it again" in capsys.readouterr().err
+        assert rec("make", tree, b, "--jobs", 1, "--check", "--force") == 1
+        assert rec("make", tree, b, "--jobs", 1, "--check", "--force", "--skip-bad") == 0
+        assert read_manifest(b).options == {"pass_through": True, "shuffle": 100, "checked": True}
+        for options in ([], ["--check"]):
+            assert rec("make", tree, b, "--jobs", 1, *options) == 0
+            assert "29 images are in" in (said := capsys.readouterr().out) and "which was there" in said
 
     def test_all(self, tmp_path):
         (tmp_path / "set" / "a").mkdir(parents=True)

@@ -47,6 +47,11 @@ class Encoding:
     anew: bool = False
     check: bool = False
 
+    @property
+    def checks(self) -> bool:
+        """Whether files that are packed as they are get decoded; those that are encoded anew always are."""
+        return self.check and not self.anew
+
     def options(self) -> dict[str, Any]:
         """Return what the bytes depend on, for the manifest."""
         if not self.anew:
@@ -68,7 +73,7 @@ class Encoding:
         start = data[:8].tobytes()
         if not start.startswith(BEGINNINGS):
             raise DamagedImageError(path, "is empty" if not start else f"is no image: it begins with {start.hex()}")
-        if self.check and (reason := strictly_decode(data)):
+        if self.checks and (reason := strictly_decode(data)):
             raise DamagedImageError(path, reason)
         return data.tobytes()
 
