@@ -16,7 +16,7 @@ from pathlib import Path
 
 from openmix.commands import run_command
 from openmix.data.recordio.listing import Listing, list_folder, list_text
-from openmix.data.recordio.manifest import write_whole
+from openmix.data.whole_files import write_whole
 from openmix.errors import Reported, UserError
 
 
