@@ -10,19 +10,16 @@ from openmix.data.sources.recordio import RecordIO
 from openmix.errors import UserError
 
 
-def labelled(path: Path, labels, first_key=0, extra=0) -> str:
-    images = [b"\xff\xd8\xff" + bytes(4 * extra * (i == len(labels) - 1)) for i in range(len(labels))]
-    write_records(
-        path, [(first_key + i, pack_image(ImageHeader(0, float(x)), images[i])) for i, x in enumerate(labels)]
-    )
+def labelled(path: Path, labels, first_key=0) -> str:
+    image = b"\xff\xd8\xff"
+    write_records(path, [(first_key + i, pack_image(ImageHeader(0, float(x)), image)) for i, x in enumerate(labels)])
     return str(path)
 
 
-@pytest.mark.parametrize("change", [{"first_key": 5}, {"extra": 1}])
-def test_a_manifests_labels_count_for_its_own_file_and_index_only(tmp_path, change):
+def test_a_manifests_labels_count_for_its_own_index_only(tmp_path):
     known = labelled(tmp_path / "a.rec", [0, 1, 1])
     assert run_command("rec", ["index", "--manifest", known]) == 0
-    other = labelled(tmp_path / "b.rec", [1, 0, 0], **change)
+    other = labelled(tmp_path / "b.rec", [1, 0, 0], first_key=5)
     manifest_path(other).write_bytes(manifest_path(known).read_bytes())
     assert RecordIO(other).labels.tolist() == [1, 0, 0]
 

@@ -210,8 +210,22 @@ class TestManifest:
     def test_of_another_file(self, photos, tmp_path):
         path = write(tmp_path / "a.rec", [ImageHeader(0, 3.0)])
         manifest_path(path).write_bytes((photos / "whole.json").read_bytes())
-        assert RecordIO(path).labels.tolist() == [3]
-        assert RecordIO(path).classes == ("c0", "c1", "c2", "c3", "c4")
+        with pytest.raises(UserError, match=r"a.rec has 36 bytes, and .*a.json, its manifest, says .* rec verify"):
+            RecordIO(path)
+
+    def test_an_index_that_lacks_records(self, photos, tmp_path):
+        for suffix in (".rec", ".idx", ".json"):
+            (tmp_path / f"a{suffix}").write_bytes((photos / f"whole{suffix}").read_bytes())
+        index = tmp_path / "a.idx"
+        lines = sorted(index.read_text().splitlines(keepends=True), key=lambda line: int(line.split()[1]))
+        index.write_text("".join(lines[:5] + lines[6:]))
+        with pytest.raises(UserError, match=r"a.idx has 23 records, and .* says 24; .* rec index --force"):
+            RecordIO(str(tmp_path / "a.rec"))
+        index.write_text("".join(lines[:5]))
+        for _ in range(2):
+            with pytest.raises(UserError, match=r"a.idx names 5 records, and .*a.rec holds more, from byte \d+ on"):
+                RecordIO(str(tmp_path / "a.rec"))
+            (tmp_path / "a.json").unlink(missing_ok=True)
 
 
 class TestDamage:

@@ -80,7 +80,7 @@ class RecordFile:
         self.index = Path(index) if index is not None else beside if beside.exists() else None
         if self.index is not None:
             self.keys, self.offsets = read_index(self.index, self.size)
-            self._check_first()
+            self._check_ends()
         else:
             self.offsets = self._scan()
             self.keys = np.arange(len(self.offsets))
@@ -94,14 +94,30 @@ class RecordFile:
                 f"verify {self.path}' looks for the rest"
             ) from None
 
-    def _check_first(self) -> None:
-        """Raise UserError for a file that is none of the format at all."""
+    def _check_ends(self) -> None:
+        """Raise UserError for a file that is none of the format at all, or goes on after the index's last record.
+
+        Other records that the index lacks show when those before them are read.
+        """
+        if not len(self.offsets):
+            return
         try:
-            if len(self.offsets):
-                read_record(self._buffer, 0)
+            read_record(self._buffer, 0)
         except FramingError as error:
             if "draft" in error.reason:
                 raise UserError(f"{self.path} cannot be read: {error.reason}") from None
+        with contextlib.suppress(FramingError):  # one damaged record raises when it is read
+            end = read_record(self._buffer, int(self.offsets[-1])).end
+            if self._buffer[end : end + len(MAGIC)].tobytes() == MAGIC:
+                raise UserError(
+                    f"{self.index} names {len(self):,} records, and {self.path} holds more, from byte {end} on; "
+                    f"'openmix rec index --force {self.path}' writes a new index"
+                )
+            if end != self.size:
+                raise UserError(
+                    f"{self.path} goes on after its last record, which ends at byte {end}, up to byte {self.size}: the "
+                    f"rest is stray, or the record is damaged; see 'openmix rec verify {self.path}'"
+                )
 
     def __len__(self) -> int:
         return len(self.offsets)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from openmix.data.recordio.manifest import Manifest, read_manifest
+from openmix.data.recordio.manifest import Manifest, manifest_path, read_manifest
 from openmix.data.recordio.reader import Headers, RecordFile
 from openmix.data.sources.encoded import EncodedSource
 from openmix.errors import DamagedImageError, UserError
@@ -24,7 +24,8 @@ class RecordIO(EncodedSource):
 
     A label is one class number. A record with two labels or more and no image is taken for metadata, such as the first
     and the last ones of InsightFace's files, and left out. Records whose framing is damaged stay in the set and raise
-    when they are read, like damaged files of a folder; but not where they are more than 1 %.
+    when they are read, like damaged files of a folder; but not where they are more than 1 %. An index that lacks
+    records, a file that goes on after its last one, and a manifest of another size or count are refused.
 
     Opening reads the manifest and the index, and no image. Without a manifest it reads a page of each record, which
     takes minutes for a million on a disk. Without an index it goes from record to record, and is over at the first
@@ -66,6 +67,8 @@ class RecordIO(EncodedSource):
         manifests = [read_manifest(path) for path in paths]
         classes = _known_classes(paths, manifests)
         self.files = [RecordFile(one, other) for one, other in zip(paths, indices, strict=True)]
+        for file, manifest in zip(self.files, manifests, strict=True):
+            _check_manifest(file, manifest)
         parts = [_labels(file, manifest) for file, manifest in zip(self.files, manifests, strict=True)]
         self._records = np.concatenate([records for records, _ in parts])
         self._starts = np.cumsum([0, *(len(records) for records, _ in parts)])
@@ -148,15 +151,33 @@ def _known_classes(paths: Sequence[str], manifests: Sequence[Manifest | None]) -
     return next(iter(found.values()), None)
 
 
+def _check_manifest(file: RecordFile, manifest: Manifest | None) -> None:
+    """Raise UserError for a manifest of another file, or an index that lacks records of it."""
+    if manifest is None:
+        return
+    known = manifest_path(file.path)
+    if manifest.size != file.size:
+        raise UserError(
+            f"RecordIO: {file.path} has {file.size:,} bytes, and {known}, its manifest, says {manifest.size:,}: one of "
+            f"them is another set's, or the file is damaged; see 'openmix rec verify {file.path}', and 'openmix rec "
+            f"index --manifest --force {file.path}' writes a new manifest"
+        )
+    if manifest.count != len(file):
+        raise UserError(
+            f"RecordIO: {file.index or file.path} has {len(file):,} records, and {known}, its manifest, says "
+            f"{manifest.count:,}; see 'openmix rec verify {file.path}', and 'openmix rec index --force {file.path}' "
+            "writes a new index"
+        )
+
+
 def _headers(file: RecordFile, manifest: Manifest | None) -> Headers:
-    """Return the records' headers, as the manifest has them, if it is of this file and index."""
-    labels = None if manifest is None else manifest.labels
-    if manifest is None or labels is None or file.index is None or file.size != manifest.size:
+    """Return the records' headers, as the manifest has them, if it is of this index."""
+    if manifest is None or manifest.labels is None or file.index is None:
         return file.headers()
-    if len(labels) != len(file) or hashlib.sha256(file.index.read_bytes()).hexdigest() != manifest.index_sha256:
+    if hashlib.sha256(file.index.read_bytes()).hexdigest() != manifest.index_sha256:
         return file.headers()
     ones = np.ones(len(file), np.int64)
-    return Headers(ones > 0, ones - 1, labels, ones)
+    return Headers(ones > 0, ones - 1, manifest.labels, ones)
 
 
 def _labels(file: RecordFile, manifest: Manifest | None) -> tuple[np.ndarray, np.ndarray]:

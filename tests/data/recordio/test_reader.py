@@ -65,6 +65,39 @@ def test_indices_that_are_none(small, text, reason):
         RecordFile(small)
 
 
+def test_an_index_that_lacks_records(small):
+    index = small.with_suffix(".idx")
+    lines = index.read_text().splitlines(keepends=True)
+    for count in (1, 5, 11):
+        index.write_text("".join(lines[:count]))
+        with pytest.raises(UserError, match=rf"names {count} records, and .* holds more, .* rec index --force"):
+            RecordFile(small)
+    index.write_text("".join(lines[:5] + lines[6:]))  # one in the middle shows when the one before it is read
+    with pytest.raises(DamagedImageError, match="and the next begins at"):
+        RecordFile(small).read(4)
+
+
+@pytest.mark.parametrize("stray", [b"\0", b"\0\0\0\0", b"\n", bytes(4000)])
+def test_stray_bytes_after_the_last_record(small, stray):
+    size = small.stat().st_size
+    small.write_bytes(small.read_bytes() + stray)
+    with pytest.raises(UserError, match=rf"ends at byte {size}, up to byte {size + len(stray)}.* rec verify"):
+        RecordFile(small)
+    small.with_suffix(".idx").unlink()
+    with pytest.raises(UserError, match=rf"damaged at byte {size}"):
+        RecordFile(small)
+
+
+def test_a_damaged_last_record_raises_when_it_is_read(small):
+    content = bytearray(small.read_bytes())
+    content[RecordFile(small).offsets[11]] ^= 8
+    small.write_bytes(content)
+    file = RecordFile(small)
+    assert len(file.read(10))
+    with pytest.raises(DamagedImageError, match="record 11"):
+        file.read(11)
+
+
 def test_files_that_are_none(tmp_path):
     with pytest.raises(UserError, match="No such file"):
         RecordFile(tmp_path / "no.rec")
