@@ -60,7 +60,10 @@ def _add_list_options(parser: argparse.ArgumentParser) -> None:
         help="whether to change the order (default: a folder's images yes, a list's no)",
     )  # fmt: skip
     parser.add_argument("--seed", type=int, default=100, metavar="N", help="to shuffle (default: 100, as MXNet's)")
-    parser.add_argument("--pack-label", action="store_true", help="an image of a list may have several labels")
+    parser.add_argument(
+        "--pack-label", action="store_true",
+        help="a list's labels may be several an image, and any numbers (default: one, a class number)",
+    )  # fmt: skip
 
 
 MAKE = """Pack images: their bytes as they are, unless --resize, --center-crop, --encoding, --quality or --color asks
@@ -183,6 +186,8 @@ def _listing(arguments: argparse.Namespace) -> tuple[Listing, bool]:
             raise UserError(f"there is no {file}; a list has no class names of its own")
         root = Path(arguments.root) if arguments.root else source.parent
         listing = read_list(source, root, classes, arguments.pack_label)
+    elif source.exists():  # a pipe would be waited for
+        raise UserError(f"{source} is neither a folder nor a regular file")
     else:
         raise UserError(f"there is no folder or list {source}")
     shuffle = source.is_dir() if arguments.shuffle is None else arguments.shuffle

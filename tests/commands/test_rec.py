@@ -281,6 +281,16 @@ class TestLists:
             ("-1\t2\tx.jpg\n", "'-1' is no number"),
             ("1\tcat\tx.jpg\n", "line 1: could not convert"),
             ("1\tnan\tx.jpg\n", "'nan' is no label"),
+            ("1\t1e39\tx.jpg\n", "'1e39' is no label"),
+            (
+                "1\t2\tx.jpg\n2\t-1\ty.jpg\n",
+                "a.lst, line 2: the label '-1' is no class, a whole number from 0 to 16777215",
+            ),
+            ("1\t1.5\tx.jpg\n", "'1.5' is no class"),
+            ("1\t1e30\tx.jpg\n", "'1e30' is no class"),
+            ("1\t16777217\tx.jpg\n", "'16777217' is no class"),
+            ("1\t1.00000001\tx.jpg\n", "'1.00000001' is no class"),
+            ("1\t2\tx.jpg\n2\t2\ty\0.jpg\n", "a.lst, line 2: the path 'y\\x00.jpg' holds a NUL byte"),
             ("1\t2\tx.jpg\n1\t2\ty.jpg\n", "a number twice"),
             ("1\t2\tx.jpg\n2\t2\t3\ty.jpg\n", "there are 2 labels, where there should be 1"),
             ("one line without tabs\n", "line 1: 'one line without tabs' is no number"),
@@ -290,6 +300,28 @@ class TestLists:
         (tmp_path / "a.lst").write_text(text)
         assert rec("make", tmp_path / "a.lst", tmp_path / "a.rec") == 2
         assert reason in capsys.readouterr().err
+
+    def test_any_label_by_pack_label(self, tree, tmp_path):
+        (tmp_path / "a.lst").write_text("1\t-1\tset/c0/i3.jpg\n2\t1.5\tset/c1/i1.jpg\n")
+        assert rec("make", tmp_path / "a.lst", tmp_path / "a.rec", "--pack-label") == 0
+        file = RecordFile(tmp_path / "a.rec")
+        assert [file.read_image(i)[0].label for i in range(2)] == [-1, 1.5]
+        assert read_manifest(tmp_path / "a.rec").histogram is None
+
+    def test_a_byte_order_mark(self, tree, tmp_path):
+        (tmp_path / "a.lst").write_text("1\t2\tset/c0/i3.jpg\n", "utf-8-sig")
+        assert rec("make", tmp_path / "a.lst", tmp_path / "a.rec") == 0
+        assert RecordFile(tmp_path / "a.rec").keys.tolist() == [1]
+
+    def test_pipes_are_not_waited_for(self, tree, tmp_path, capsys):
+        os.mkfifo(tmp_path / "pipe")
+        (tmp_path / "a.lst").write_text("1\t2\tset/c0/i3.jpg\n2\t2\tpipe\n")
+        assert rec("make", tmp_path / "a.lst", tmp_path / "a.rec", "--jobs", 1) == 1
+        assert f"{tmp_path / 'pipe'}\tis no regular file" in capsys.readouterr().err
+        assert rec("make", tmp_path / "pipe", tmp_path / "a.rec") == 2
+        assert "is neither a folder nor a regular file" in capsys.readouterr().err
+        assert rec("make", tree, tmp_path / "b.rec", "--classes", tmp_path / "pipe") == 2
+        assert "it is no regular file" in capsys.readouterr().err
 
     def test_classes(self, tree, tmp_path, capsys):
         (tmp_path / "a.lst").write_text("1\t3\tset/c0/i3.jpg\n")

@@ -1,6 +1,7 @@
 """From an image file to the data of its record: its bytes as they are, or encoded anew."""
 
 import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -120,6 +121,8 @@ class RecordEncoder:
         """
         number = int(item)
         path = self.listing.path(number)
+        if os.path.exists(path) and not os.path.isfile(path):  # a pipe would be waited for
+            raise DamagedImageError(path, "is no regular file")
         image = self.encode(read_file(path), path)
         if len(image) > LONGEST // 2:
             raise DamagedImageError(path, f"({len(image):,} bytes) is too large for a record")

@@ -18,6 +18,8 @@ from openmix.errors import UserError, did_you_mean
 
 __all__ = ["Listing", "list_folder", "list_text", "read_classes", "read_list", "write_classes"]
 
+MOST_CLASSES = 2**24
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -68,7 +70,7 @@ class Listing:
         if self.labels.shape[1] != 1 or not len(self):
             return None
         labels = self.labels[:, 0]
-        if ((labels < 0) | (labels != np.floor(labels)) | (labels >= 2**24)).any():
+        if ((labels < 0) | (labels != np.floor(labels)) | (labels >= MOST_CLASSES)).any():
             return None
         return tuple(np.bincount(labels.astype(np.int64), minlength=len(self.classes or ())).tolist())
 
@@ -116,17 +118,19 @@ def list_folder(folder: Path, classes: Sequence[str] | None = None) -> Listing:
 def read_list(file: Path, root: Path, classes: Sequence[str] | None = None, pack_label: bool = False) -> Listing:
     """Read a list: lines of a number, one label or several, and a path below ``root``, with tabs between.
 
+    A label is a class number, unless ``pack_label`` is given.
+
     Args:
         file: the .lst.
         root: what the paths are relative to.
         classes: the class names in label order.
-        pack_label: whether an image may have several labels, of which all then have as many.
+        pack_label: whether an image may have several labels, of which all then have as many, and of any numbers.
 
     Raises:
         UserError: it cannot be read, or a line is wrong.
     """
     try:
-        lines = file.read_text("utf-8", "surrogateescape").split("\n")
+        lines = file.read_text("utf-8-sig", "surrogateescape").split("\n")  # Windows puts a mark before the text
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
     keys, labels, names = [], [], []
@@ -137,7 +141,9 @@ def read_list(file: Path, root: Path, classes: Sequence[str] | None = None, pack
             key, *values = line.rstrip("\r").split("\t")
             name = values.pop() if values else ""
             keys.append(_key(key))
-            labels.append([_label(value) for value in values])
+            labels.append([_label(value, pack_label or len(values) > 1) for value in values])
+            if "\0" in name:
+                raise ValueError(f"the path {name[:60]!r} holds a NUL byte, which no file's does")
             names.append(name)
             _check_labels(labels, pack_label, classes)
         except ValueError as error:
@@ -162,10 +168,16 @@ def _key(text: str) -> int:
     return int(text)
 
 
-def _label(text: str) -> float:
-    value = np.float32(text)
+def _label(text: str, any_number: bool) -> float:
+    with np.errstate(over="ignore"):
+        value = np.float32(text)
     if not np.isfinite(value):
         raise ValueError(f"'{text[:30]}' is no label")
+    # float32, in which labels are stored, has all whole numbers up to 2^24
+    if not any_number and not (0 <= value < MOST_CLASSES and float(text).is_integer()):
+        raise ValueError(
+            f"the label '{text[:30]}' is no class, a whole number from 0 to {MOST_CLASSES - 1}; --pack-label packs any"
+        )
     return float(value)
 
 
@@ -203,6 +215,8 @@ def read_classes(file: Path) -> tuple[str, ...] | None:
     Raises:
         UserError: it cannot be read, or is something else.
     """
+    if file.exists() and not file.is_file():  # a pipe would be waited for
+        raise UserError(f"the classes cannot be read from {file}: it is no regular file")
     try:
         content = json.loads(file.read_bytes())
     except FileNotFoundError:
