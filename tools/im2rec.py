@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from openmix.commands import run_command
-from openmix.data.recordio.listing import Listing, list_folder, list_text
-from openmix.data.whole_files import write_whole
+from openmix.commands.rec import list_and_warn, write
+from openmix.data.recordio.listing import Listing, list_text
 from openmix.errors import Reported, UserError
 
 
@@ -34,13 +34,13 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--no-shuffle", action="store_true", help="list in the order of the names")
     parser.add_argument("--shuffle", action="store_true", help="the default")
     parser.add_argument("--pass-through", action="store_true", help="pack the files' bytes as they are")
-    parser.add_argument("--resize", type=int, default=0, help="the shorter side in pixels")
+    parser.add_argument("--resize", type=int, help="the shorter side in pixels (default and 0: as it is)")
     parser.add_argument("--center-crop", action="store_true", help="cut out the square in the middle")
-    parser.add_argument("--quality", type=int, default=95, help="JPEG's (default: 95)")
+    parser.add_argument("--quality", type=int, help="JPEG's (default: 95)")
     parser.add_argument("--num-thread", type=int, default=1, help="processes")
-    parser.add_argument("--color", type=int, default=1, choices=(-1, 0, 1), help="1 RGB, 0 grey; -1 is not supported")
-    parser.add_argument("--encoding", default=".jpg", choices=(".jpg", ".png"), help="the format")
-    parser.add_argument("--pack-label", action="store_true", help="pack all labels of a list")
+    parser.add_argument("--color", type=int, choices=(-1, 0, 1), help="1 RGB (default), 0 grey; -1 is not supported")
+    parser.add_argument("--encoding", choices=(".jpg", ".png"), help="the format (default: .jpg)")
+    parser.add_argument("--pack-label", action="store_true", help="pack all labels of a list, and any numbers")
     parser.add_argument("--skip-bad", action="store_true", help="leave out images that cannot be read")
     parser.add_argument("--force", action="store_true", help="write over what is there")
     return parser.parse_args(argv)
@@ -55,7 +55,7 @@ def write_lists(options: argparse.Namespace) -> None:
         raise UserError(f"--train-ratio and --test-ratio are at least 0 and at most 1 together, got {train} and {test}")
     if not Path(options.root).is_dir():
         raise UserError(f"root is no folder: {options.root}")
-    listing = list_folder(Path(options.root))
+    listing = list_and_warn(Path(options.root))
     listing = listing if options.no_shuffle else listing.shuffled(100)
     first, second = int(len(listing) * test), int(len(listing) * test) + int(len(listing) * train)
     parts = {"_test": range(first), "_train": range(first, second), "_val": range(second, len(listing))}
@@ -68,10 +68,7 @@ def write_list(path: Path, listing: Listing, force: bool) -> None:
     """Write one list."""
     if path.exists() and not force:
         raise UserError(f"{path} is there; --force writes over it")
-    try:
-        write_whole(path, list_text(listing).encode("utf-8", "surrogateescape"))
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from None
+    write(path, list_text(listing).encode("utf-8", "surrogateescape"))
     print(f"{len(listing)} images listed in {path}")
 
 
@@ -84,11 +81,19 @@ def pack_lists(options: argparse.Namespace) -> int:
         raise UserError(f"there is no {prefix}.lst, _train.lst, _val.lst or _test.lst; --list writes them")
     if options.color == -1:
         raise UserError("--color -1, images with transparency, is not supported; give 1 or 0")
+    if options.num_thread < 1:
+        raise UserError(f"--num-thread must be at least 1, got {options.num_thread}")
+    anew = {"--resize": options.resize or None, "--center-crop": options.center_crop or None, "--quality": options.quality}
+    anew |= {"--color": options.color, "--encoding": options.encoding}
+    if options.pass_through and (given := [name for name, value in anew.items() if value is not None]):
+        raise UserError(f"--pass-through packs the files' bytes as they are, without {', '.join(given)}; leave one out")
     flags = ["--root", options.root, "--jobs", str(options.num_thread)]
     flags += [f"--{name}" for name in ("pack-label", "skip-bad", "force") if getattr(options, name.replace("-", "_"))]
     if not options.pass_through:
-        flags += ["--encoding", options.encoding[1:], "--color", "rgb" if options.color else "grey"]
-        flags += ["--quality", str(options.quality)] if options.encoding == ".jpg" else []
+        encoding = options.encoding or ".jpg"
+        flags += ["--encoding", encoding[1:], "--color", "grey" if options.color == 0 else "rgb"]
+        # MXNet's --quality is PNG's compression, too, which loses nothing either
+        flags += ["--quality", str(95 if options.quality is None else options.quality)] if encoding == ".jpg" else []
         flags += ["--resize", str(options.resize)] if options.resize else []
         flags += ["--center-crop"] if options.center_crop else []
     code = 0

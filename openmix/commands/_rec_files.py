@@ -143,8 +143,11 @@ def _list(path: str) -> int:
 def _labels(header: ImageHeader, classes: tuple[str, ...] | None) -> str:
     if isinstance(header.label, tuple):
         return " ".join(f"{label:g}" for label in header.label)
-    known = classes and header.label in range(len(classes))
-    return f"{header.label:g}" + (f"\t{classes[int(header.label)]}" if known and classes else "")
+    if not classes or header.label not in range(len(classes)):
+        return f"{header.label:g}"
+    name = classes[int(header.label)]
+    # a tab or a line's end in it would make another column or line
+    return f"{header.label:g}\t{name if name.isprintable() else repr(name)[1:-1]}"
 
 
 def _extract(path: str, output: Path) -> int:

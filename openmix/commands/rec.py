@@ -1,7 +1,9 @@
 """Pack images into RecordIO files, MXNet's format that DALI reads, and look after such files. MXNet is not needed."""
 
 import argparse
+import os
 import sys
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from openmix.data.resizing import FILTERS
 from openmix.data.whole_files import write_whole
 from openmix.errors import UserError
 
-__all__ = ["add_arguments", "main"]
+__all__ = ["add_arguments", "list_and_warn", "main", "write"]
 
 SHOWN = 20  # failures that are printed; the file has all
 
@@ -79,14 +81,20 @@ def main(arguments: argparse.Namespace) -> int:
         if output.exists() and not arguments.force:
             raise UserError(f"{output} is there; --force writes over it")
         listing, _ = _listing(arguments)
-        _write(output, list_text(listing).encode("utf-8", "surrogateescape"))
+        write(output, list_text(listing).encode("utf-8", "surrogateescape"))
         print(f"{len(listing)} images listed in {output}")
         return 0
     return _rec_files.main(arguments)
 
 
-def _write(path: Path, content: bytes) -> None:
+def write(path: Path, content: bytes) -> None:
+    """Write a file, and the folder that it lies in where there is none.
+
+    Raises:
+        UserError: it cannot be written.
+    """
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from None
@@ -98,6 +106,11 @@ def _make(arguments: argparse.Namespace) -> int:
 
     encoding, output = _encoding(arguments), _output(arguments)
     listing, shuffle = _listing(arguments)
+    if not any(os.path.lexists(listing.path(number)) for number in range(len(listing))):
+        raise UserError(
+            f"none of the {len(listing)} images is there, such as {listing.path(0)}; --root DIR says what the paths of "
+            "a list are relative to"
+        )
     if len(listing) < arguments.shards:
         raise UserError(f"--shards {arguments.shards} is more than there are images ({len(listing)})")
     paths = _shards(output, arguments.shards)
@@ -175,9 +188,10 @@ def _listing(arguments: argparse.Namespace) -> tuple[Listing, bool]:
         for option in ("root", "pack_label"):
             if getattr(arguments, option):
                 raise UserError(f"--{option.replace('_', '-')} is for a list, and {source} is a folder")
-        listing = list_folder(source, classes)
+        listing = list_and_warn(source, classes)
         if file and classes is None and listing.classes:
             try:
+                file.parent.mkdir(parents=True, exist_ok=True)
                 write_classes(file, listing.classes)
             except OSError as error:
                 raise UserError(f"{file} cannot be written: {error.strerror}") from None
@@ -194,6 +208,16 @@ def _listing(arguments: argparse.Namespace) -> tuple[Listing, bool]:
     return (listing.shuffled(arguments.seed) if shuffle else listing), shuffle
 
 
+def list_and_warn(folder: Path, classes: Sequence[str] | None = None) -> Listing:
+    """List a folder, and print warnings, such as of a class without images, as messages of the command."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        listing = list_folder(folder, classes)
+    for warning in caught:
+        print(f"warning: {warning.message}".encode(errors="replace").decode(), file=sys.stderr)
+    return listing
+
+
 def _write_joint_index(output: Path, paths: Sequence[Path]) -> None:
     """Write the one index of several files in a row, which DALI asks for."""
     import numpy as np
@@ -207,7 +231,7 @@ def _write_joint_index(output: Path, paths: Sequence[Path]) -> None:
         keys.append(key)
         offsets.append(offset + start)
         start += size
-    _write(index_path(output), format_index(np.concatenate(keys), np.concatenate(offsets)))
+    write(index_path(output), format_index(np.concatenate(keys), np.concatenate(offsets)))
 
 
 def _report(results: Sequence[Packing], arguments: argparse.Namespace) -> int:
@@ -215,7 +239,7 @@ def _report(results: Sequence[Packing], arguments: argparse.Namespace) -> int:
     failures = sorted(failure for result in results for failure in result.failures)
     file = Path(f"{arguments.output}.failures.txt")
     if failures:
-        _write(file, ("\n".join(failures) + "\n").encode("utf-8", "surrogateescape"))
+        write(file, ("\n".join(failures) + "\n").encode("utf-8", "surrogateescape"))
         more = [f"... {len(failures) - SHOWN} more"] if len(failures) > SHOWN else []
         lines = [line.encode("utf-8", "replace").decode() for line in failures[:SHOWN]]
         print(f"{len(failures)} images failed, see {file}:", *lines, *more, sep="\n", file=sys.stderr)

@@ -170,6 +170,17 @@ class TestMake:
             assert rec("make", source, tmp_path / output) == 2
             assert reason in capsys.readouterr().err
 
+    def test_folders_are_made(self, tree, tmp_path):
+        assert rec("make", tree, tmp_path / "new/a.rec", "--classes", tmp_path / "other/c.json", "--jobs", 1) == 0
+        assert json.loads((tmp_path / "other/c.json").read_text()) == ["c0", "c1", "c2"]
+        assert rec("list", tree, tmp_path / "lists/of/a.lst") == 0
+        assert (tmp_path / "lists/of/a.lst").exists()
+
+    def test_a_class_without_images_is_a_message(self, tree, tmp_path, capsys):
+        (tree / "c9").mkdir()
+        assert rec("make", tree, tmp_path / "a.rec", "--jobs", 1) == 0
+        assert capsys.readouterr().err == f"warning: {tree}: no image of 1 of 4 classes: c9\n"
+
     def test_wrong_classes(self, tree, tmp_path, capsys):
         file = tmp_path / "classes.json"
         for content, reason in (
@@ -313,6 +324,13 @@ class TestLists:
         assert rec("make", tmp_path / "a.lst", tmp_path / "a.rec") == 0
         assert RecordFile(tmp_path / "a.rec").keys.tolist() == [1]
 
+    def test_a_list_of_another_root(self, tree, tmp_path, capsys):
+        (tmp_path / "a.lst").write_text("1\t2\tc0/i3.jpg\n2\t2\tc1/i1.jpg\n")
+        assert rec("make", tmp_path / "a.lst", tmp_path / "a.rec") == 2
+        said = capsys.readouterr().err
+        assert f"none of the 2 images is there, such as {tmp_path / 'c0/i3.jpg'}; --root DIR" in said
+        assert rec("make", tmp_path / "a.lst", tmp_path / "a.rec", "--root", tree) == 0
+
     def test_pipes_are_not_waited_for(self, tree, tmp_path, capsys):
         os.mkfifo(tmp_path / "pipe")
         (tmp_path / "a.lst").write_text("1\t2\tset/c0/i3.jpg\n2\t2\tpipe\n")
@@ -332,6 +350,14 @@ class TestLists:
 
 
 class TestFiles:
+    def test_class_names_stay_in_their_column(self, tree, tmp_path, capsys):
+        os.replace(tree / "c1", tree / "c\t1\n")
+        assert rec("make", tree, tmp_path / "a.rec", "--jobs", 1) == 0
+        capsys.readouterr()
+        assert rec("ls", tmp_path / "a.rec") == 0
+        lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+        assert len(lines) == 30 and {line[5] for line in lines} == {"c0", r"c\t1\n", "c2"}
+
     @pytest.fixture
     def packed(self, tree, tmp_path) -> Path:
         assert rec("make", tree, tmp_path / "a.rec", "--jobs", 1) == 0

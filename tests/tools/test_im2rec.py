@@ -81,3 +81,13 @@ def test_lists_are_not_written_over(im2rec, tree, tmp_path, capsys):
     assert "--force" in capsys.readouterr().err
     assert im2rec(tmp_path / "p", tree, "--color", -1) == 2
     assert "not supported" in capsys.readouterr().err
+    assert im2rec(tmp_path / "p", tree, "--num-thread", 0) == 2
+    assert "--num-thread must be at least 1, got 0" in capsys.readouterr().err
+    assert im2rec(tmp_path / "p", tree, "--pass-through", "--resize", 8, "--color", 0) == 2
+    assert "without --resize, --color; leave one out" in capsys.readouterr().err
+
+
+def test_a_class_without_images_is_a_message(im2rec, tree, tmp_path, capsys):
+    (tree / "c9").mkdir()
+    assert im2rec(tmp_path / "new" / "p", tree, "--list", "--recursive") == 0
+    assert capsys.readouterr().err == f"warning: {tree}: no image of 1 of 3 classes: c9\n"
