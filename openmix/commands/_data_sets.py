@@ -11,6 +11,7 @@ from openmix.errors import UserError
 
 __all__ = ["sets_of_config", "sets_of_folder"]
 
+CONFIGS = {".py", ".json", ".yaml", ".yml"}  # what mmengine reads
 KEYS = ("train_dataloader", "val_dataloader", "test_dataloader")
 
 
@@ -23,6 +24,7 @@ def sets_of_config(path: str) -> dict[str, Any]:
     from openmix.engine.config import load_config
     from openmix.registry import DATASETS, build
 
+    _check_is_config(Path(path))
     cfg = load_config(path)
     found: dict[str, Any] = {}
     seen: set[str] = set()
@@ -34,6 +36,22 @@ def sets_of_config(path: str) -> dict[str, Any]:
                 name = key.removesuffix("_dataloader")
                 found[f"{name}{number}" if len(parts) > 1 else name] = build(dataset, DATASETS)
     return found
+
+
+def _check_is_config(path: Path) -> None:
+    """Raise UserError for a file that is no config, as what it takes to be one would hide what it is."""
+    from openmix.data.sources.folder import IMAGE_SUFFIXES
+
+    suffix = path.suffix.lower()
+    if suffix == ".rec":
+        raise UserError(
+            f"{path} is a RecordIO file, and a folder or a config is wanted: 'openmix rec verify {path}' finds what is "
+            f'damaged, and a config may name it by dataset=dict(type="RecordIO", path="{path}")'
+        )
+    if suffix in IMAGE_SUFFIXES:
+        raise UserError(f"{path} is an image, and a folder or a config is wanted, such as {path.parent}")
+    if suffix not in CONFIGS:
+        raise UserError(f"{path} is neither a folder nor a config file, whose name ends in .py")
 
 
 def _datasets(loader: Any) -> Iterator[dict[str, Any]]:

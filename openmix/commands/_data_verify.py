@@ -44,8 +44,8 @@ def main(arguments: argparse.Namespace) -> int:
 
     if arguments.jobs < 1:
         raise UserError(f"--jobs must be at least 1, got {arguments.jobs}")
-    if arguments.out and (Path(arguments.out).is_dir() or not Path(arguments.out).absolute().parent.is_dir()):
-        raise UserError(f"--out must name a file in a folder that is there, got {arguments.out}")
+    if arguments.out:
+        _check_out(Path(arguments.out))
     sets = [(f"{path} {name}".strip(), source) for path in arguments.paths for name, source in _open(path).items()]
     found: list[Found] = []
     for title, source in sets:
@@ -56,6 +56,18 @@ def main(arguments: argparse.Namespace) -> int:
         _write(Path(arguments.out), found)
     _summarize(found)
     return 1 if any(item.is_damage for item in found) else 0
+
+
+def _check_out(path: Path) -> None:
+    """Raise UserError for a file that cannot be written, before hours are spent on reading."""
+    if (path.exists() and not path.is_file()) or not path.absolute().parent.is_dir():
+        raise UserError(f"--out must name a file in a folder that is there, got {path}")
+    beside = path.with_name(f".{path.name}.tmp")  # as write_whole does
+    try:
+        beside.open("wb").close()
+        beside.unlink()
+    except OSError as error:
+        raise UserError(f"--out {path} cannot be written: {error.strerror}") from None
 
 
 def _open(path: str) -> dict[str, Any]:

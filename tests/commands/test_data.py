@@ -88,6 +88,27 @@ class TestVerify:
         assert f"damaged: {tree}/train/n0/3.jpg (" in out and "libjpeg warns: Corrupt JPEG data" in out
         assert err == "", "libjpeg's own words, without a name, are not seen"
 
+    def test_out_is_tried_before_anything_is_read(self, tree, tmp_path, capsys, monkeypatch):
+        monkeypatch.setattr("openmix.commands._data_verify._open", lambda path: pytest.fail("it was opened"))
+        for out, reason in (
+            (tmp_path / ("x" * 255), "cannot be written: File name too long"),
+            (tmp_path / "no/found.tsv", "must name a file in a folder that is there"),
+            ("/dev/null", "must name a file"),  # which would be replaced by a file
+        ):
+            assert data("verify", tree, "--out", out) == 2
+            assert reason in capsys.readouterr().err
+
+    def test_what_is_neither_folder_nor_config(self, tree, tmp_path, capsys):
+        for name, reason in (
+            ("a.rec", "is a RecordIO file, and a folder or a config is wanted: 'openmix rec verify"),
+            ("a.jpg", f"is an image, and a folder or a config is wanted, such as {tmp_path}"),
+            ("a.txt", "is neither a folder nor a config file"),
+        ):
+            (tmp_path / name).write_bytes(b"\xff\xd8\xff")
+            for command in (["verify"], ["cache", tmp_path / "out"]):
+                assert data(command[0], tmp_path / name, *command[1:]) == 2
+                assert f"{tmp_path / name} {reason}" in capsys.readouterr().err
+
     def test_without_simplejpeg_it_is_said_what_is_not_seen(self, tree, capsys, monkeypatch):
         monkeypatch.setattr(verifying, "strict_jpeg", lambda: None)
         spoil(tree / "train/n0/3.jpg")
