@@ -83,8 +83,8 @@ def pack_lists(options: argparse.Namespace) -> int:
         raise UserError("--color -1, images with transparency, is not supported; give 1 or 0")
     if options.num_thread < 1:
         raise UserError(f"--num-thread must be at least 1, got {options.num_thread}")
-    anew = {"--resize": options.resize or None, "--center-crop": options.center_crop or None, "--quality": options.quality}
-    anew |= {"--color": options.color, "--encoding": options.encoding}
+    anew = {"--resize": options.resize or None, "--center-crop": options.center_crop or None}
+    anew |= {"--quality": options.quality, "--color": options.color, "--encoding": options.encoding}
     if options.pass_through and (given := [name for name, value in anew.items() if value is not None]):
         raise UserError(f"--pass-through packs the files' bytes as they are, without {', '.join(given)}; leave one out")
     flags = ["--root", options.root, "--jobs", str(options.num_thread)]
