@@ -1,5 +1,6 @@
 """Image files in folders: torchvision's ImageFolder and Pillow say what should come out."""
 
+import gc
 import io
 import multiprocessing
 import os
@@ -216,6 +217,7 @@ def private_memory_growth(paths, results) -> None:
         found = re.findall(r"^Private_\w+: +(\d+) kB", Path("/proc/self/smaps_rollup").read_text(), re.M)
         return 1024 * sum(map(int, found))
 
+    gc.disable()  # a collection writes to whatever the tests before have left in memory
     for i in range(0, len(paths), 97):
         paths[i]
     before = private()
@@ -236,8 +238,7 @@ def test_forked_workers_share_the_paths():
         worker.start()
         growth[kind] = results.get()
         worker.join()
-    # what else the worker touches takes a megabyte or so
-    assert growth["list"] > 5_000_000 > 2_000_000 > growth["PathList"]
+    assert growth["list"] > 4_000_000 > 1_000_000 > growth["PathList"]
 
 
 EXIF = Image.Exif()
@@ -357,7 +358,9 @@ class TestLoading:
         path = source.paths[7]
         Path(path).write_bytes(Path(path).read_bytes()[:-50])
         loader = TorchLoader(source, 4, pipeline=self.PIPELINE, num_workers=workers, max_damaged=0)
-        with pytest.raises(UserError, match=rf"^{path} \(\d+ bytes\) is damaged, or no image: [^\n]+ max_damaged=0 "):
+        with pytest.raises(
+            UserError, match=rf"^{path} \(\d+ bytes\) is damaged, or no image: [^\n]+ max_damaged=0 [^\n]+$"
+        ):
             list(loader.evaluate())
         loader.close()
 

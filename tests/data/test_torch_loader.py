@@ -184,6 +184,18 @@ print(len(next(running)[1]))
     assert (done.returncode, done.stdout, done.stderr) == (0, "4\n", "")
 
 
+@pytest.mark.parametrize("workers", [0, 1, 2])
+def test_workers_start_with_the_loader(workers):
+    """Before anything computes: a child that is forked while another thread begins may hang."""
+    before = set(multiprocessing.active_children())
+    loader = TorchLoader(SOURCE, 5, num_workers=workers)
+    started = set(multiprocessing.active_children()) - before
+    assert len(started) == workers
+    assert len(list(loader.evaluate())) == len(SOURCE) // 5
+    assert set(multiprocessing.active_children()) - before == started
+    loader.close()
+
+
 def test_starting_within_an_epoch_does_not_read_what_is_before():
     source = Recording()
     batches = list(TorchLoader(source, 4, pipeline=[v2.Identity()]).epoch(0, start_step=8))

@@ -5,6 +5,7 @@ with each. Which operation, which strength and which sign an image gets is drawn
 """
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,7 +48,7 @@ class ColorJitter:
         return fn.color_twist(images, brightness=brightness, contrast=contrast, saturation=saturation, hue=hue * 360.0)
 
 
-class _Policy:
+class _Policy(ABC):
     """Operations one after the other, each drawn from a set. Inputs: which, how strong, and whether negated.
 
     Args:
@@ -65,13 +66,13 @@ class _Policy:
         self.operations = operations
         self.inputs = (0,) * (3 * operations)
 
+    @abstractmethod
     def suite(self) -> list[Any]:
         """Return DALI's operations."""
-        raise NotImplementedError
 
+    @abstractmethod
     def magnitudes(self, shape: tuple[int, int], generator: torch.Generator) -> Tensor:
         """Return the bin of each operation's strength, int64 of ``shape``."""
-        raise NotImplementedError
 
     def draw(self, sizes: Tensor, generator: torch.Generator) -> Drawn:
         """Draw operation, strength and sign."""

@@ -12,7 +12,7 @@ from openmix.data.dali.encoded import EncodedBatch, Request
 from openmix.data.dali.stages import RandomResizedCrop, Stage
 from openmix.errors import UserError
 
-__all__ = ["DaliPipeline", "import_dali"]
+__all__ = ["DaliPipeline", "import_dali", "pixels_of"]
 
 
 def import_dali() -> None:
@@ -122,8 +122,7 @@ class DaliPipeline:
                 (images,) = pipeline.share_outputs()
             except StopIteration:
                 break
-            # a copy, as DALI writes its next batches into this memory
-            pixels = torch.from_dlpack(images.as_tensor()).permute(0, 3, 1, 2).clone()
+            pixels = pixels_of(images)
             pipeline.release_outputs()
             pipeline.schedule_run()
             yield feed.given.popleft(), pixels
@@ -168,6 +167,14 @@ class DaliPipeline:
             images = stage.graph(images, inputs[:count])
             inputs = inputs[count:]
         return images
+
+
+def pixels_of(images: Any) -> Tensor:
+    """Return DALI's output of images, uint8 (B, H, W, 3), as a tensor (B, 3, H, W) in channels-last memory of its own.
+
+    A copy, as DALI writes its next batches into the same memory.
+    """
+    return torch.from_dlpack(images.as_tensor()).permute(0, 3, 1, 2).clone()
 
 
 class _ClosedError(RuntimeError):

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from openmix.data.batch import Batch
-from openmix.data.dali.pipeline import import_dali
+from openmix.data.dali.pipeline import import_dali, pixels_of
 from openmix.data.dali.stages import decode_random_crop
 from openmix.data.loaders.protocol import BaseLoader
 from openmix.data.order import Shards
@@ -95,7 +95,7 @@ class DaliReaderLoader(BaseLoader):
         """Do nothing: a pipeline ends with its epoch."""
 
     def _batch(self, images: Any, labels: Any) -> Batch:
-        pixels = torch.from_dlpack(images.as_tensor()).permute(0, 3, 1, 2).clone()
+        pixels = pixels_of(images)
         classes = torch.from_dlpack(labels.as_tensor()).reshape(len(pixels)).long()
         return Batch((pixels,), classes, torch.full_like(classes, -1))
 
