@@ -12,7 +12,7 @@ from openmix.data.dali.stages import Stage
 from openmix.data.decoding import decode
 from openmix.data.jpeg import is_one_piece, read_frame
 from openmix.data.loaders.damage import intact
-from openmix.data.sources.encoded import EncodedSource
+from openmix.data.sources.encoded import only_decodes
 from openmix.data.sources.protocol import Source
 from openmix.errors import DamagedImageError, UserError
 from openmix.ops.random import generator_for
@@ -104,8 +104,7 @@ class EncodedFetcher:
 
     def _read(self, index: int, decoded: bool) -> tuple[np.ndarray, tuple[int, int], int]:
         """Return an image as DALI will decode it, its (height, width) and its label."""
-        # a set that does more than decode, when indexed, is left to do it
-        if isinstance(self.dataset, EncodedSource) and type(self.dataset).__getitem__ is EncodedSource.__getitem__:
+        if only_decodes(self.dataset):
             data, label = self.dataset.encoded(index), int(self.dataset.labels[index])
             frame = None if decoded else read_frame(data)
             if frame and is_one_piece(data, frame):

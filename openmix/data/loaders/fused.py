@@ -13,7 +13,7 @@ from torch import Tensor
 from openmix.data.cropping import decode_crop
 from openmix.data.decoding import decode
 from openmix.data.jpeg import load_row_decoder, read_frame
-from openmix.data.sources.encoded import EncodedSource
+from openmix.data.sources.encoded import EncodedSource, only_decodes
 from openmix.data.sources.protocol import Source
 from openmix.errors import UserError, did_you_mean
 
@@ -88,10 +88,7 @@ def fuse(
     """
     if how not in get_args(Decode):
         raise UserError(f"decode must be 'fast' or 'exact', not {how!r}{did_you_mean(str(how), get_args(Decode))}")
-    # A set that does more than decode, when indexed, is left to do it.
-    if not isinstance(source, EncodedSource) or type(source).__getitem__ is not EncodedSource.__getitem__:
-        return source, tuple(pipeline)
-    if pipeline and _is_plain_crop(pipeline[0]):
+    if only_decodes(source) and pipeline and _is_plain_crop(pipeline[0]):
         return CroppedSource(source, pipeline[0], scaled=how == "fast"), tuple(pipeline[1:])
     return source, tuple(pipeline)
 

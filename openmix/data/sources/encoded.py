@@ -1,13 +1,14 @@
 """What data sets share whose images are decoded when asked for: files, and records of one large file."""
 
 from collections.abc import Sequence
+from typing import Any, TypeGuard
 
 import numpy as np
 from torch import Tensor
 
 from openmix.data.decoding import decode, load_decoder
 
-__all__ = ["EncodedSource"]
+__all__ = ["EncodedSource", "only_decodes"]
 
 
 class EncodedSource:
@@ -60,3 +61,8 @@ class EncodedSource:
     def take(self, count: int) -> "EncodedSource":
         """Return the set of the first ``count`` images."""
         raise NotImplementedError
+
+
+def only_decodes(source: Any) -> TypeGuard[EncodedSource]:
+    """Tell whether indexing a set does no more than decode, so that a loader may decode in a way of its own instead."""
+    return isinstance(source, EncodedSource) and type(source).__getitem__ is EncodedSource.__getitem__
