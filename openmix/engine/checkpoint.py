@@ -22,7 +22,7 @@ from openmix.models.weights import Fitted, fit_weights, read_weights
 
 __all__ = [
     "FORMAT", "CheckpointFolder", "final_weights", "fitted_weights", "load_checkpoint", "load_weights",
-    "write_atomically",
+    "matches_manifest", "read_manifest", "write_atomically",
 ]  # fmt: skip
 
 FORMAT = "openmix"
@@ -64,7 +64,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"no checkpoint {path}{_others_in(path)}")
     try:
-        if not _matches_manifest(path):
+        if not matches_manifest(path):
             raise UserError(f"checkpoint {path} is damaged: its size or SHA-256 differs from its manifest.json")
         state = torch.load(path, map_location="cpu", weights_only=True)
     except UserError:
@@ -138,13 +138,13 @@ def _others_in(path: Path) -> str:
     return f"; {path.parent} holds: {', '.join(names)}" if names else ""
 
 
-def _matches_manifest(path: Path) -> bool:
+def matches_manifest(path: Path) -> bool:
     """Tell whether a file is what its folder's manifest says; a file without an entry has nothing to differ from."""
-    entry = _read_manifest(path.parent).get(path.name)
+    entry = read_manifest(path.parent).get(path.name)
     return entry is None or (path.stat().st_size == entry["size"] and _sha256(path) == entry["sha256"])
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest's entries by file name; where it is missing or damaged, nothing can be verified."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
@@ -198,7 +198,7 @@ class CheckpointFolder:
             left_by_a_kill.unlink()
         path, aliases = self.folder / name, ["last.pth", *(["best.pth"] if is_best else [])]
         # what is about to change has no entry meanwhile: a kill in between must not make it look damaged
-        manifest = {k: v for k, v in _read_manifest(self.folder).items() if k not in (name, *aliases)}
+        manifest = {k: v for k, v in read_manifest(self.folder).items() if k not in (name, *aliases)}
         self._write_manifest(manifest)
         write_atomically(path, lambda beside: _save({"format": FORMAT, "version": VERSION, **state}, beside))
         for alias in aliases:
@@ -222,7 +222,7 @@ class CheckpointFolder:
         damaged = []
         # the last two are copies of numbered ones, unless somebody has taken those away
         aliases = [path for name in ("last.pth", "best.pth") if (path := self.folder / name).is_file()]
-        for path in [*self._numbered(_read_manifest(self.folder)), *aliases]:
+        for path in [*self._numbered(read_manifest(self.folder)), *aliases]:
             try:
                 return path, load_checkpoint(path)
             except UserError as error:
@@ -236,7 +236,7 @@ class CheckpointFolder:
         """Move the checkpoints of later steps than ``step`` to ``aside``; ``last.pth`` becomes the newest left."""
         for path in self.after(step):
             shutil.move(path, aside / path.name)
-        manifest = {k: v for k, v in _read_manifest(self.folder).items() if (self.folder / k).exists()}
+        manifest = {k: v for k, v in read_manifest(self.folder).items() if (self.folder / k).exists()}
         left = self._numbered(manifest)
         if left and not (self.folder / "last.pth").exists():
             write_atomically(self.folder / "last.pth", lambda beside: _link(left[0], beside))
@@ -245,7 +245,7 @@ class CheckpointFolder:
 
     def after(self, step: int) -> list[Path]:
         """Return the checkpoints of later steps than ``step``, ``last.pth`` and ``best.pth`` among them."""
-        manifest = _read_manifest(self.folder)
+        manifest = read_manifest(self.folder)
         aliases = [self.folder / name for name in ("last.pth", "best.pth") if name in manifest]
         paths = [*self._numbered(manifest), *aliases]
         return [path for path in paths if path.exists() and _step_of(path, manifest) > step]
