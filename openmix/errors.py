@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["DamagedImageError", "Reported", "UserError", "did_you_mean"]
+__all__ = ["DamagedImageError", "Reported", "UserError", "WriteError", "did_you_mean"]
 
 
 class Reported(Exception):  # noqa: N818  not all of them are errors
@@ -19,6 +19,10 @@ class UserError(Reported, ValueError):
     """
 
     exit_code = 2
+
+
+class WriteError(Reported):
+    """A file of a run cannot be written: the disk is full, read-only, or gone. What was written before is kept."""
 
 
 class DamagedImageError(UserError):

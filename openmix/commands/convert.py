@@ -46,7 +46,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _config(arguments: argparse.Namespace, out: Path) -> int:
     from openmix.convert.config import check_text, convert_config
-    from openmix.engine.checkpoint import write_atomically
+    from openmix.engine.files import write_atomically
 
     if out.suffix != ".py":
         raise UserError(f"a config is written as .py, not as {out.name}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from openmix.engine.checkpoint import write_atomically
+from openmix.engine.files import write_atomically
 from openmix.engine.config import load_config
 from openmix.errors import UserError
 from openmix.models.weights import Fitted, fit_weights, read_weights

@@ -6,23 +6,23 @@ checkpoint is executed, the config in it is text.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
 
+from openmix.engine.files import HashingFile, sha256, write_atomically, writing
 from openmix.errors import UserError
 from openmix.models.weights import Fitted, fit_weights, read_weights
 
 __all__ = [
     "FORMAT", "CheckpointFolder", "final_weights", "fitted_weights", "load_checkpoint", "load_weights",
-    "matches_manifest", "read_manifest", "write_atomically",
+    "matches_manifest", "read_manifest",
 ]  # fmt: skip
 
 FORMAT = "openmix"
@@ -30,23 +30,6 @@ VERSION = 2
 CONTENT = frozenset(
     {"step", "timeline", "seed", "best", "metrics", "model", "ema", "optimizer", "scaler", "averages", "hooks"}
 )
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` make a file beside ``path``, sync it, and put it in its place in one step."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(beside)
-        with open(beside, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 class ForeignFileError(UserError):
@@ -61,6 +44,8 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         UserError: the file is missing or damaged.
     """
     path = Path(path)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, not a checkpoint{_others_in(path)}")
     if not path.is_file():
         raise UserError(f"no checkpoint {path}{_others_in(path)}")
     try:
@@ -134,14 +119,14 @@ def load_weights(module: nn.Module, weights: Mapping[str, Any]) -> None:
 
 
 def _others_in(path: Path) -> str:
-    names = sorted(p.name for p in path.parent.glob("*.pth")) if path.parent.is_dir() else []
+    names = sorted(p.name for p in path.parent.glob("*.pth") if p.is_file() and p != path)
     return f"; {path.parent} holds: {', '.join(names)}" if names else ""
 
 
 def matches_manifest(path: Path) -> bool:
     """Tell whether a file is what its folder's manifest says; a file without an entry has nothing to differ from."""
     entry = read_manifest(path.parent).get(path.name)
-    return entry is None or (path.stat().st_size == entry["size"] and _sha256(path) == entry["sha256"])
+    return entry is None or (path.stat().st_size == entry["size"] and sha256(path) == entry["sha256"])
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -163,18 +148,6 @@ def _step_of(path: Path, manifest: Mapping[str, Any]) -> int:
         return -1
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(file)
-
-
-def _digest(file: Any) -> str:  # Python 3.10
-    digest = hashlib.sha256()
-    while block := file.read(1 << 20):
-        digest.update(block)
-    return digest.hexdigest()
-
-
 class CheckpointFolder:
     """The checkpoints of one run.
 
@@ -191,24 +164,32 @@ class CheckpointFolder:
         """Write ``name`` and move ``last.pth`` (and ``best.pth``) on to it; then remove what is too old.
 
         Raises:
+            WriteError: the disk is full, or the folder cannot be written to; what was there before is kept.
             UserError: it could not be loaded again; what was there before is kept.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        for left_by_a_kill in self.folder.glob(".*.tmp"):
-            left_by_a_kill.unlink()
         path, aliases = self.folder / name, ["last.pth", *(["best.pth"] if is_best else [])]
+        with writing(path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for left_by_a_kill in self.folder.glob(".*.tmp"):
+                left_by_a_kill.unlink()
+            for in_the_way in [path, *(self.folder / alias for alias in aliases)]:
+                _set_aside(in_the_way)
+            self._write(path, aliases, {"format": FORMAT, "version": VERSION, **state})
+        return path
+
+    def _write(self, path: Path, aliases: list[str], content: dict[str, Any]) -> None:
         # what is about to change has no entry meanwhile: a kill in between must not make it look damaged
-        manifest = {k: v for k, v in read_manifest(self.folder).items() if k not in (name, *aliases)}
+        manifest = {k: v for k, v in read_manifest(self.folder).items() if k not in (path.name, *aliases)}
         self._write_manifest(manifest)
-        write_atomically(path, lambda beside: _save({"format": FORMAT, "version": VERSION, **state}, beside))
+        entry: dict[str, Any] = {"step": content["step"]}
+        write_atomically(path, lambda beside: entry.update(_save(content, beside)))
         for alias in aliases:
             write_atomically(self.folder / alias, lambda beside: _link(path, beside))
-        entry = {"step": state["step"], "size": path.stat().st_size, "sha256": _sha256(path)}
-        manifest |= dict.fromkeys([name, *aliases], entry)
+        manifest |= dict.fromkeys([path.name, *aliases], entry)
         for old in self._numbered(manifest)[self.max_keep :]:
-            old.unlink()
+            if old.is_file():
+                old.unlink()
         self._write_manifest({k: v for k, v in manifest.items() if (self.folder / k).exists()})
-        return path
 
     def newest_good(self, warn: Callable[[str], None]) -> tuple[Path, dict[str, Any]] | None:
         """Return the newest checkpoint that verifies, or None where there is none at all.
@@ -219,10 +200,12 @@ class CheckpointFolder:
         Raises:
             UserError: there are checkpoints, and all are damaged.
         """
-        damaged = []
-        # the last two are copies of numbered ones, unless somebody has taken those away
-        aliases = [path for name in ("last.pth", "best.pth") if (path := self.folder / name).is_file()]
-        for path in [*self._numbered(read_manifest(self.folder)), *aliases]:
+        damaged: list[str] = []
+        tried: list[Path] = []
+        for path in self._candidates(read_manifest(self.folder)):
+            if any(path.samefile(other) for other in tried):
+                continue
+            tried.append(path)
             try:
                 return path, load_checkpoint(path)
             except UserError as error:
@@ -231,6 +214,11 @@ class CheckpointFolder:
         if damaged:
             raise UserError("no checkpoint is left to resume from:\n" + "\n".join(damaged))
         return None
+
+    def _candidates(self, manifest: dict[str, Any]) -> list[Path]:
+        """Return all checkpoints, newest first; of the same step the numbered one, which an alias is a copy of."""
+        aliases = [path for name in ("last.pth", "best.pth") if (path := self.folder / name).exists()]
+        return sorted([*self._numbered(manifest), *aliases], key=lambda path: _step_of(path, manifest), reverse=True)
 
     def rewind(self, step: int, aside: Path) -> None:
         """Move the checkpoints of later steps than ``step`` to ``aside``; ``last.pth`` becomes the newest left."""
@@ -260,13 +248,30 @@ class CheckpointFolder:
         write_atomically(self.folder / "manifest.json", lambda beside: beside.write_text(text) and None)
 
 
-def _save(state: dict[str, Any], path: Path) -> None:
-    torch.save(state, path)
+def _save(state: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Write a file and return its size and SHA-256, of what was meant to be written."""
+    with open(path, "wb") as file:
+        hashing = HashingFile(file)
+        try:
+            torch.save(state, cast("Any", hashing))
+            hashing.flush()
+        except RuntimeError:  # of torch's writer, which has lost its place
+            if hashing.error is None:
+                raise
+            raise hashing.error from None
     try:
         torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # reads no tensor's content
     except Exception as error:
         reason = str(error).split("\n")[0]
         raise UserError(f"a hook's state, or what it adds to the checkpoint, is not plain data: {reason}") from error
+    return {"size": hashing.size, "sha256": hashing.digest.hexdigest()}
+
+
+def _set_aside(path: Path) -> None:
+    """Give another name to a folder that has taken a checkpoint's place."""
+    if path.is_dir():
+        names = (path.with_name(f"{path.name}.{number}.folder") for number in range(1, 1000))
+        path.rename(next(name for name in names if not name.exists()))
 
 
 def _link(source: Path, target: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from openmix.engine.checkpoint import write_atomically
+from openmix.engine.files import write_atomically, writing
 from openmix.engine.distributed import World
 from openmix.version import __version__
 
@@ -77,9 +77,14 @@ def finite(value: Any) -> Any:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file in one step."""
+    """Write a JSON file in one step.
+
+    Raises:
+        WriteError: it cannot be written.
+    """
     text = json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
-    write_atomically(path, lambda beside: beside.write_text(text) and None)
+    with writing(path):
+        write_atomically(path, lambda beside: beside.write_text(text) and None)
 
 
 class MetricsFile:
@@ -107,6 +112,10 @@ class MetricsFile:
         write_atomically(self.path, lambda beside: beside.write_text("".join(kept)) and None)
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add a record."""
-        with open(self.path, "a") as file:
+        """Add a record.
+
+        Raises:
+            WriteError: it cannot be written.
+        """
+        with writing(self.path), open(self.path, "a") as file:
             file.write(json.dumps(finite(record), allow_nan=False) + "\n")
