@@ -1,5 +1,6 @@
 """What a run reports: averages over the log interval, to ``metrics.jsonl``, the visualizer and the terminal."""
 
+import contextlib
 import logging
 import sys
 import time
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 
 from openmix.engine.distributed import World, sum_over_ranks
+from openmix.engine.files import writing
 from openmix.engine.records import MetricsFile
 from openmix.errors import UserError
 
@@ -104,6 +106,7 @@ class Reporter:
         self.progress = Progress(
             *columns, TextColumn("{task.fields[rate]}"), console=console, disable=not console.is_terminal
         )
+        self._event_writers: list[Any] = []  # TensorBoard's, which write every two minutes of themselves
         self._bar = self.progress.add_task("training", total=None, rate="", visible=False)
 
     def start(self, step: int, max_iters: int) -> None:
@@ -118,20 +121,25 @@ class Reporter:
         """Begin the backends' files and connections now, not at the first record."""
         for backend in [] if self.visualizer is None else self.visualizer._vis_backends.values():
             try:
-                _ = backend.experiment
+                with writing(self.metrics.path.parent / "vis_data"):
+                    experiment = backend.experiment
             except ImportError as error:
                 raise UserError(f"vis_backends: {type(backend).__name__} cannot be used: {error}") from error
+            if hasattr(experiment, "flush"):
+                self._event_writers.append(experiment)
 
     def stop(self) -> None:
         """Take the bar away and close the visualizer's files."""
         self.progress.stop()
         if self.visualizer is not None:
-            self.visualizer.close()
+            with contextlib.suppress(OSError):  # a full disk has been reported by now, and ends the run
+                self.visualizer.close()
 
     def close(self) -> None:
         """Close the log file."""
         for handler in self.logger.handlers:
-            handler.close()
+            with contextlib.suppress(OSError):
+                handler.close()
 
     def advance(self) -> None:
         """Count a step on the bar."""
@@ -163,7 +171,10 @@ class Reporter:
         self.metrics.append(record)
         if self.visualizer is not None:
             scalars = {f"{record['split']}/{k}": v for k, v in record.items() if k not in ("split", "epoch", "step")}
-            self.visualizer.add_scalars(scalars, step=record["step"])
+            with writing(self.metrics.path.parent / "vis_data"):
+                self.visualizer.add_scalars(scalars, step=record["step"])
+                for writer in self._event_writers:
+                    writer.flush()  # else the last two minutes would be lost in a crash
 
 
 SHOWN_ELSEWHERE = ("split", "epoch", "step", "images_per_s", "time_s")
@@ -195,6 +206,23 @@ class _AboveTheBar(logging.Handler):
         self.console.print(self.format(record), markup=False)
 
 
+class _LogFile(logging.FileHandler):
+    """A log file that is handed to the system line by line, and says once if it cannot be written to."""
+
+    _failed = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self._failed:
+            try:
+                super().emit(record)  # opens the file at the first line
+            except OSError:
+                self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
+        self._failed = True
+        print(f"cannot write {self.baseFilename}: {sys.exc_info()[1]}; no more lines go there", file=sys.stderr)
+
+
 def open_logger(work_dir: Path | None, world: World, quiet: bool = False) -> tuple[logging.Logger, Console]:
     """Return a logger to the terminal and, with a work dir, to ``train.log``; and the console that it shares.
 
@@ -211,7 +239,7 @@ def open_logger(work_dir: Path | None, world: World, quiet: bool = False) -> tup
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
         logger.addHandler(handler)
     if work_dir is not None:
-        file = logging.FileHandler(work_dir / "train.log", delay=True)
+        file = _LogFile(work_dir / "train.log", delay=True)
         file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         logger.addHandler(file)
     return logger, console

@@ -1,69 +1,92 @@
 """The folder of a run: held by one run at a time, nothing in it overwritten."""
 
 import contextlib
-import fcntl
 import os
 import shutil
 import socket
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
+
+from filelock import FileLock, Timeout
 
 from openmix.engine.checkpoint import CheckpointFolder
 from openmix.engine.distributed import World, main_only
+from openmix.engine.files import writing
 from openmix.engine.records import MetricsFile, write_json
-from openmix.errors import Reported, UserError
+from openmix.errors import Reported, UserError, WriteError
 
 __all__ = ["held", "recorded"]
 
 # what a run puts into its work dir; other files there are not its own, and stay
-RUN_FILES = ("run.json", "config.py", "checkpoints", "metrics.jsonl", "train.log", "vis_data")
-LOCK = ".lock"
+RUN_FILES = ("run.json", "config.py", "checkpoints", "metrics.jsonl", "train.log", "vis_data", "nonfinite")
+LOCK, OWNER = ".lock", ".owner"
 DATE = "%Y-%m-%dT%H:%M:%S%z"
 
 
 @contextlib.contextmanager
-def held(work_dir: Path, step: int | None, world: World) -> Iterator[None]:
+def held(work_dir: Path, step: int | None, world: World, needs: int = 0) -> Iterator[None]:
     """Keep the work dir for a run that continues after ``step`` what is there, or for another one (None).
 
     What is not continued, an earlier run or what it did after that step, is moved to ``earlier/N``.
 
+    Args:
+        work_dir: made where it is missing.
+        step: the last one of the checkpoint that is continued.
+        world: only its rank 0 does anything.
+        needs: bytes that a checkpoint takes at least.
+
     Raises:
-        UserError: the folder cannot be written to, is another run's at present, or holds somebody's files.
+        UserError: the folder cannot be written to, has not enough space for a checkpoint, is another run's at present,
+            or holds somebody's files.
     """
-    locks: list[IO[str]] = []
+    locks: list[FileLock] = []
 
     def take() -> None:
         try:
             work_dir.mkdir(parents=True, exist_ok=True)
-            locks.append(_lock(work_dir / LOCK))
+            locks.append(_lock(work_dir))
+            _check_space(work_dir, needs)
             _make_room(work_dir, step)
         except OSError as error:
             reason = f"cannot write to work dir {work_dir}: {error.strerror}"
             raise UserError(f"{reason}; name another with --work-dir") from error
+        except WriteError as error:
+            raise UserError(f"{error}; name another work dir with --work-dir") from error
 
     try:
         main_only(world, take)
         yield
     finally:
         for lock in locks:  # the system does this for a process that is killed
-            lock.close()
+            with contextlib.suppress(OSError):  # the folder may have gone
+                (work_dir / OWNER).unlink(missing_ok=True)
+                lock.release()
 
 
-def _lock(path: Path) -> IO[str]:
-    file = open(path, "a+")  # noqa: SIM115  held until the run ends
+def _lock(work_dir: Path) -> FileLock:
+    """Lock the folder for this process: the system frees the lock with the process, however that ends."""
+    lock, owner = FileLock(work_dir / LOCK, timeout=0), work_dir / OWNER
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        owner = file.read().strip()
-        file.close()
-        raise UserError(f"another run is writing to {path.parent} ({owner}); name another with --work-dir") from None
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-    file.flush()
-    return file
+        lock.acquire()
+    except Timeout:
+        with contextlib.suppress(OSError):
+            whose = f" ({owner.read_text().strip()})"
+            raise UserError(f"another run is writing to {work_dir}{whose}; name another with --work-dir") from None
+        raise UserError(f"another run is writing to {work_dir}; name another with --work-dir") from None
+    owner.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+    return lock
+
+
+def _check_space(work_dir: Path, needs: int) -> None:
+    """Raise UserError where not even one checkpoint fits beside what is there."""
+    free = shutil.disk_usage(work_dir).free
+    if free < needs:
+        raise UserError(
+            f"work dir {work_dir} has {free / 1e6:,.1f} MB free, and a checkpoint takes {needs / 1e6:,.1f} MB at least; "
+            "free some, or name another with --work-dir"
+        )
 
 
 def _make_room(work_dir: Path, step: int | None) -> None:
@@ -100,7 +123,8 @@ def recorded(work_dir: Path, config: str, record: Mapping[str, Any], world: Worl
         yield
         return
     write_json(work_dir / "run.json", record)
-    (work_dir / "config.py").write_text(config)
+    with writing(work_dir / "config.py"):
+        (work_dir / "config.py").write_text(config)
     status = "failed"
     try:
         yield
@@ -109,4 +133,7 @@ def recorded(work_dir: Path, config: str, record: Mapping[str, Any], world: Worl
         status = "stopped" if report.exit_code == 75 else "failed"
         raise
     finally:
-        write_json(work_dir / "run.json", {**record, "status": status, "end_time": time.strftime(DATE)})
+        ended = {**record, "status": status, "end_time": time.strftime(DATE)}
+        # what made the run fail is to be reported, not that this cannot be written either
+        with contextlib.nullcontext() if status == "done" else contextlib.suppress(WriteError):
+            write_json(work_dir / "run.json", ended)
