@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from openmix.data.batch import Batch
+from openmix.data.fingerprint import describe
 from openmix.data.loaders.protocol import Loader
 from openmix.data.timeline import Timeline
 from openmix.errors import UserError
@@ -68,7 +69,17 @@ class PhasedLoader:
         """
         raise UserError("a PhasedLoader is for train_dataloader; validate on one loader throughout")
 
+    def fingerprint(self) -> str:
+        """Return what tells the phases' sets from others, one after the other."""
+        return " then ".join(_fingerprint(loader) for loader in self.loaders)
+
     def close(self) -> None:
         """Close all of them."""
         for loader in self.loaders:
             loader.close()
+
+
+def _fingerprint(loader: Loader) -> str:
+    """Return a loader's fingerprint; of a user's own that has none, what every loader knows of its set."""
+    own = getattr(loader, "fingerprint", None)
+    return own() if own is not None else describe(loader.num_samples, loader.classes, None)

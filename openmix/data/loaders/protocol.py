@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 import torch
 
 from openmix.data.batch import Batch
+from openmix.data.fingerprint import source_fingerprint
 from openmix.data.order import Shards, steps_per_epoch
 from openmix.data.sources.protocol import Source
 from openmix.data.timeline import Timeline
@@ -55,6 +56,14 @@ class Loader(Protocol):
         """Yield this process's share of the set in order: over all processes every image once, no more, no less."""
         ...
 
+    def fingerprint(self) -> str:
+        """Return what tells the data set from others, the same in every process and wherever the set lies.
+
+        A checkpoint holds it, and a run is not resumed where it is another. See
+        :func:`~openmix.data.fingerprint.source_fingerprint` for what it notices.
+        """
+        ...
+
     def close(self) -> None:
         """Free what the loader holds: worker processes, memory. It cannot be used afterwards."""
         ...
@@ -84,6 +93,18 @@ class BaseLoader:
         self.seed = seed
         self.shards = shards
         self.device = torch.device(device)
+        self._dataset: Source | None = dataset  # until its fingerprint is known
+        self._fingerprint = ""
+
+    def fingerprint(self) -> str:
+        """Return what tells the data set from others; made when first asked for.
+
+        Afterwards nothing here keeps the set, so that a loader that has taken what it needs frees its memory.
+        """
+        if self._dataset is not None:
+            self._fingerprint = source_fingerprint(self._dataset)
+            self._dataset = None
+        return self._fingerprint
 
     @property
     def steps_per_epoch(self) -> int:

@@ -66,6 +66,7 @@ class ResidentLoader(BaseLoader):
         self._crop = first if isinstance(first, Crop) else None
         self._images: Tensor | None = (self._crop.pad(dataset.images) if self._crop else dataset.images).to(self.device)
         self._labels = dataset.labels.to(self.device)
+        self.fingerprint()  # now, while the set is here: only what lies on the device is kept
 
     def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[tuple[int, Batch]]:
         """Yield ``(shard, micro-batch)`` of a training epoch from ``start_step`` on, on the device."""

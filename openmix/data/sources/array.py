@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from openmix.data.fingerprint import describe, pixels_digest
 from openmix.errors import UserError
 
 __all__ = ["ArraySource"]
@@ -66,6 +67,13 @@ class ArraySource:
     def take(self, count: int) -> "ArraySource":
         """Return the set of the first ``count`` images, sharing their memory."""
         return ArraySource(self.images[:count], self.labels[:count], self.classes)
+
+    def fingerprint(self) -> str:
+        """Return what tells this set from others, by its pixels, labels and class names.
+
+        See :func:`~openmix.data.fingerprint.source_fingerprint` and :func:`~openmix.data.fingerprint.pixels_digest`.
+        """
+        return describe(len(self), self.classes, self.labels, b"pixels", pixels_digest(self.images))
 
     @classmethod
     def layout(cls, options: Mapping[str, Any]) -> tuple[int, tuple[int, int, int]]:

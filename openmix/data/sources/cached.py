@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from openmix.data.fingerprint import describe
 from openmix.data.sources.array import ArraySource
 from openmix.errors import UserError
 
@@ -25,7 +26,27 @@ NORESERVE = 0x4000 if sys.platform == "linux" and platform.machine() in ("x86_64
 MADE_BY = "openmix data cache writes such folders"
 
 
-class CachedImages(ArraySource):
+class _KnownByHeader(ArraySource):
+    """Mapped images, or the first of them, which their header tells from others without reading any."""
+
+    header: dict[str, Any]
+
+    def fingerprint(self) -> str:
+        """Return what tells this set from others: the header's sum of the images, labels, class names.
+
+        The images are not read: one that was overwritten in the file is found by ``openmix data verify`` alone.
+        """
+        stored = self.header["files"][IMAGES]["sha256"]
+        return describe(len(self), self.classes, self.labels, b"cache", f"{stored} {self.image_shape}".encode())
+
+    def take(self, count: int) -> "_KnownByHeader":
+        """Return the set of the first ``count`` images, sharing their memory."""
+        taken = _KnownByHeader(self.images[:count], self.labels[:count], self.classes)
+        taken.header = self.header
+        return taken
+
+
+class CachedImages(_KnownByHeader):
     """A folder of ``images.bin``, uint8 (N, C, H, W), ``labels.bin``, int64 (N,), and ``header.json``.
 
     The images are mapped, not read: opening takes no time, a page is read when it is first indexed, all processes on a

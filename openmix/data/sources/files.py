@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from openmix.data.decoding import read_file
+from openmix.data.fingerprint import describe, movable_names
 from openmix.data.sources.encoded import EncodedSource
 
 __all__ = ["FileSource", "PathList"]
@@ -47,6 +48,10 @@ class PathList:
         taken._text, taken._ends = self._text, self._ends[:count]
         return taken
 
+    def below_folder(self) -> tuple[bytes, np.ndarray]:
+        """Return the names as one string of bytes, and where each ends: what does not depend on where the folder is."""
+        return movable_names(self._text[: self._ends[-1] if len(self) else 0], self._ends)
+
 
 class FileSource(EncodedSource):
     """A labelled set of image files.
@@ -75,6 +80,15 @@ class FileSource(EncodedSource):
     def name(self, index: int) -> str:
         """Return the path."""
         return self.paths[index]
+
+    def fingerprint(self) -> str:
+        """Return what tells this set from others: the files' names below the folder, their labels, the class names.
+
+        Files are neither read nor looked at, so one that was overwritten is not noticed. Of absolute names in a list,
+        the folder that all of them share does not count. 1.2 million names take 0.03 s, absolute ones 0.5 s.
+        """
+        text, ends = self.paths.below_folder()
+        return describe(len(self), self.classes, self.labels, b"files", text, ends.tobytes())
 
     def take(self, count: int) -> "FileSource":
         """Return the set of the first ``count`` images."""
