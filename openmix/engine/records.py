@@ -14,8 +14,8 @@ from typing import Any
 
 import torch
 
-from openmix.engine.files import write_atomically, writing
 from openmix.engine.distributed import World
+from openmix.engine.files import write_atomically, writing
 from openmix.version import __version__
 
 __all__ = ["MetricsFile", "describe_run", "finite", "write_json"]

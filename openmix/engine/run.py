@@ -1,7 +1,6 @@
 """A run from a config: what ``train.py``, ``test.py`` and ``openmix check --dry-run`` do."""
 
 import contextlib
-import re
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +8,14 @@ from mmengine.config import Config
 
 from openmix.engine.build import build_hooks, check_classes, initialise, open_loader, seed_of
 from openmix.engine.checkpoint import CheckpointFolder, fitted_weights, load_checkpoint
-from openmix.engine.config import NOT_HASHED, config_hash, config_text
+from openmix.engine.config import config_hash, config_text
 from openmix.engine.damage import DamageLog
 from openmix.engine.distributed import World
 from openmix.engine.evaluate import evaluate
 from openmix.engine.log import Reporter, open_logger
 from openmix.engine.preprocess import Normalize
 from openmix.engine.records import describe_run
+from openmix.engine.resuming import what_differs
 from openmix.engine.settings import Preprocessor
 from openmix.engine.trainer import Stopped, Trainer
 from openmix.engine.trial import dry_config
@@ -41,7 +41,8 @@ def train(
 
     Raises:
         UserError: a value is wrong, data are missing, a checkpoint does not fit.
-        NonFiniteError: the loss or the weights are no numbers any more.
+        NonFiniteError: the loss, the gradient or the weights are no numbers any more.
+        WriteError: the work dir cannot be written to any more.
         Stopped: SIGTERM or SIGUSR1 came, and a checkpoint is saved.
     """
     work_dir, warnings = Path(cfg.work_dir), []
@@ -64,13 +65,13 @@ def train(
         trainer = Trainer(settings, task, train_loader, val_loader, build_hooks(cfg), reporter, world)
         if state is not None:
             trainer.load_state_dict(state)
-            warnings += _other_config(state["config"], config_text(cfg))
+            warnings += what_differs(state, {"config": config_text(cfg), "circumstances": trainer.circumstances})
         # what is wrong with the input has been found by now, and nothing has been written
         continues = state is not None and _is_of(resume, work_dir)
         record = describe_run(config_hash(cfg), config_path, seed_of(cfg), world)
         record["resumed_at"] = None if state is None else trainer.iter
         with (
-            held(work_dir, trainer.iter if continues else None, world),
+            held(work_dir, trainer.iter if continues else None, world, trainer.least_checkpoint()),
             recorded(work_dir, config_text(cfg), record, world),
         ):
             for warning in warnings:
@@ -143,18 +144,3 @@ def _checkpoint_to_resume(work_dir: Path, resume: bool | str, warnings: list[str
 def _is_of(resume: bool | str, work_dir: Path) -> bool:
     """Tell whether the checkpoint to be resumed is of the run in ``work_dir``, not brought from elsewhere."""
     return not isinstance(resume, str) or Path(resume).resolve().parent == (work_dir / "checkpoints").resolve()
-
-
-def _other_config(before: str, now: str) -> list[str]:
-    """Return a warning that names what a resumed run's config says otherwise than its checkpoint's, if anything."""
-    one, other = _sections(str(before)), _sections(now)
-    changed = sorted(
-        key for key in one.keys() | other.keys() if one.get(key) != other.get(key) and key not in NOT_HASHED
-    )
-    return [f"this config is not the checkpoint's: {', '.join(changed)} differ"] if changed else []
-
-
-def _sections(text: str) -> dict[str, str]:
-    """Return the top-level keys of a config's text with the text of their values."""
-    parts = re.split(r"^(\w+) = ", text, flags=re.MULTILINE)
-    return dict(zip(parts[1::2], parts[2::2], strict=True))

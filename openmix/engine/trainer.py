@@ -4,6 +4,7 @@ import math
 import operator
 import time
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from torch.optim.swa_utils import AveragedModel
 
 from openmix.data.batch import Batch
 from openmix.data.loaders import Loader
-from openmix.data.timeline import Timeline
 from openmix.engine import settings
 from openmix.engine.checkpoint import CheckpointFolder, load_weights
 from openmix.engine.damage import DamageLog
@@ -24,10 +24,12 @@ from openmix.engine.ema import EMAHook
 from openmix.engine.evaluate import evaluate
 from openmix.engine.hooks import HookList
 from openmix.engine.log import Averages, Reporter
+from openmix.engine.nonfinite import NonFiniteError, write_key
 from openmix.engine.optim import Schedule, build_optimizer, load_optimizer_state
 from openmix.engine.preprocess import Normalize
+from openmix.engine.resuming import check_data, check_timeline, circumstances
 from openmix.engine.signals import StopRequest
-from openmix.engine.step import NonFiniteError, TrainStep
+from openmix.engine.step import TrainStep
 from openmix.errors import Reported, UserError
 from openmix.tasks.base import Task
 from openmix.tasks.context import StepContext
@@ -126,7 +128,7 @@ class Trainer:
 
         Raises:
             Stopped: a signal came; a checkpoint is saved.
-            NonFiniteError: the loss or the weights are no numbers any more; nothing was saved since.
+            NonFiniteError: the loss, the gradient or the weights are no numbers any more; nothing was saved since.
         """
         self.hooks("before_run")
         if self._resumed_from is not None:
@@ -140,9 +142,19 @@ class Trainer:
                     self._train_epoch()
                 self.hooks("after_train")
                 self.hooks("after_run")
+            except RuntimeError as error:  # on a GPU the device's own, at some later step
+                raise self._diverged(error) from error
             finally:
                 self.reporter.stop()
         return self.metrics
+
+    def _diverged(self, error: RuntimeError) -> RuntimeError:
+        """Return what to raise for an error: where it was a step that is no number, with the file that tells which."""
+        found = error if isinstance(error, NonFiniteError) else self.step.finite.failure()
+        if found is None or not found.contexts:
+            return error
+        path = write_key(found, Path(self.work_dir) / "nonfinite", self.world)
+        return NonFiniteError(f"{found}; 'openmix replay {path}' rebuilds the batch")
 
     def _train_epoch(self) -> None:
         """Train from where the run is to the end of the epoch, validating and saving when due."""
@@ -203,6 +215,7 @@ class Trainer:
             ]
 
     def _log(self) -> None:
+        self.step.check_scale()
         means = dict(zip(self.step.names, self.averages.pop(), strict=True))
         now = time.perf_counter()
         seconds, images = now - self._clock, self._images * self.world.size
@@ -268,6 +281,16 @@ class Trainer:
         if self.world.is_main:
             self.checkpoints.save(f"epoch_{self.epoch}.pth" if ends_epoch else f"iter_{self.iter}.pth", state, is_best)
 
+    def least_checkpoint(self) -> int:
+        """Return how many bytes a checkpoint takes at least: the weights, and their average."""
+        weights = sum(value.nbytes for value in self.task.state_dict().values())
+        return weights * (2 if any(isinstance(hook, EMAHook) for hook in self.hooks.hooks) else 1)
+
+    @cached_property
+    def circumstances(self) -> dict[str, Any]:
+        """What besides the config the run's bits depend on."""
+        return circumstances(self.world, self.accumulate, self.train_dataloader)
+
     def state_dict(self) -> dict[str, Any]:
         """Return all that the rest of the run depends on, as tensors and builtins."""
         return {
@@ -277,6 +300,7 @@ class Trainer:
             "best": self.best,
             "metrics": self.metrics,
             "config": self.config_text,
+            "circumstances": self.circumstances,
             "model": self.task.state_dict(),
             "ema": None if self.ema is None else self.ema.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -292,9 +316,9 @@ class Trainer:
         The schedule and the optimizer's hyper-parameters are those of this run's config, at the checkpoint's step.
 
         Raises:
-            UserError: it belongs to another network, optimizer, seed or batch size.
+            UserError: it belongs to another network, optimizer, seed, data set or batch size.
         """
-        self._check_timeline(state)
+        check_timeline(state, self.timeline)
         if state["seed"] != self.seed:
             raise UserError(f"the checkpoint was trained with seed {state['seed']}, this run has {self.seed}")
         if (state["ema"] is None) == any(isinstance(hook, EMAHook) for hook in self.hooks.hooks):
@@ -302,6 +326,7 @@ class Trainer:
             raise UserError(f"only {which} averages the weights (EMAHook): the checkpoint and the config must agree")
         load_weights(self.task, state["model"])
         try:
+            check_data(state.get("circumstances", self.circumstances), self.circumstances)
             self.iter, self.best, self.metrics = (
                 operator.index(state["step"]),
                 float(state["best"]),
@@ -318,21 +343,6 @@ class Trainer:
         except Exception as error:  # what a damaged file holds may be anything
             raise UserError(f"the checkpoint is damaged: {type(error).__name__}: {error}") from error
         self._resumed_from = state
-
-    def _check_timeline(self, state: Mapping[str, Any]) -> None:
-        """Raise UserError unless the epochs that the checkpoint's run has begun are as long as this run's."""
-        try:
-            phases = ((operator.index(first), operator.index(steps)) for first, steps in state["timeline"])
-            theirs = Timeline(tuple(phases))
-            step = operator.index(state["step"])
-            begun = [theirs.until(step), self.timeline.until(step)]
-        except (TypeError, ValueError, StopIteration) as error:
-            raise UserError(f"the checkpoint is damaged: its timeline is {state['timeline']!r}") from error
-        if begun[0] != begun[1]:
-            raise UserError(
-                f"the checkpoint's epochs have {theirs}, this run's {self.timeline}: resume with its data set and its "
-                "total batch (batch_size x processes x accumulation)"
-            )
 
     def _restore_hooks(self, state: Mapping[str, Any]) -> None:
         if self.ema is not None:

@@ -84,7 +84,7 @@ def _check_space(work_dir: Path, needs: int) -> None:
     free = shutil.disk_usage(work_dir).free
     if free < needs:
         raise UserError(
-            f"work dir {work_dir} has {free / 1e6:,.1f} MB free, and a checkpoint takes {needs / 1e6:,.1f} MB at least; "
+            f"work dir {work_dir} has {free / 1e6:,.1f} MB free, and a checkpoint takes {needs / 1e6:,.1f} MB or more: "
             "free some, or name another with --work-dir"
         )
 

@@ -309,7 +309,7 @@ class TestWeights:
 
 
 class Diverges(nn.Module):
-    """Its output is NaN from the third training batch on; or its gradient is infinite while its loss is not."""
+    """Fails at the third training batch: its output is NaN; or its gradient alone is; or its gradient is only huge."""
 
     def __init__(self, where: str) -> None:
         super().__init__()
@@ -320,7 +320,11 @@ class Diverges(nn.Module):
         if self.training:
             self.calls += 1
             if self.calls == 3:
-                features = features * math.nan if self.where == "loss" else (features * 0).abs().sqrt() + features
+                features = {
+                    "loss": lambda x: x * math.nan,
+                    "gradient": lambda x: (x * 0).abs().sqrt() + x,
+                    "weights": lambda x: x + (x - x.detach()) * 1e30,
+                }[self.where](features)
         return (features,)
 
 
@@ -335,15 +339,17 @@ class TestDivergence:
         ("where", "message"),
         [
             ("loss", r"the loss is nan in epoch 1, step 3, shard 0; the weights were not updated"),
-            ("gradient", r"the weights are not finite after step 3; they are not saved"),
+            ("gradient", r"the gradient is not finite in epoch 1, step 3, though this process's loss is \(2\.\d+\)"),
+            ("weights", r"the weights are not finite after step 3; they are not saved"),
         ],
     )
     def test_nothing_is_saved_after_it(self, lab, tmp_path, where, message):
-        """The infinite gradient strikes in the very step that is to be saved."""
+        """Infinite weights arise in the very step that is to be saved."""
         path = lab.write(
             tmp_path,
             model={"backbone": {"type": "Diverges", "where": where}, "head": {"in_channels": 4}},
-            default_hooks={"checkpoint": {"interval": 1 if where == "gradient" else 2, "by_epoch": False}},
+            default_hooks={"checkpoint": {"interval": 1 if where == "weights" else 2, "by_epoch": False}},
+            optim_wrapper={"optimizer": {"lr": 1e6 if where == "weights" else 0.1}},
             train_cfg={"max_epochs": 1},
         )
         with pytest.raises(NonFiniteError, match=message):

@@ -1,0 +1,137 @@
+"""A loss or gradient that is no number: found before the weights are updated, on every process, and written down."""
+
+import hashlib
+import math
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from openmix.data.batch import Batch
+from openmix.engine.distributed import World
+from openmix.engine.records import write_json
+from openmix.errors import Reported
+from openmix.tasks.context import StepContext
+
+__all__ = ["FiniteCheck", "NonFiniteError", "digest", "write_key"]
+
+AHEAD = 1024  # steps that the host may be ahead of a GPU, at most; each takes a byte
+
+
+class NonFiniteError(Reported, RuntimeError):
+    """The loss, the gradient or the weights are NaN or infinite: the run has diverged.
+
+    Attributes:
+        contexts: the places of the step's micro-batches on this process; none where the weights were found.
+        batches: the micro-batches, where they can still be read.
+        losses: their losses, likewise.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        contexts: Sequence[StepContext] = (),
+        batches: Sequence[Batch] = (),
+        losses: Sequence[float] = (),
+    ) -> None:
+        super().__init__(message)
+        self.contexts, self.batches, self.losses = tuple(contexts), tuple(batches), tuple(losses)
+
+
+class FiniteCheck:
+    """Stops a step before its update where a loss or the gradient is no number, on every process alike.
+
+    Nothing is exchanged for it: a loss that is no number turns its whole gradient into NaN, and the gradients' sum over
+    the processes takes that to all of them. Nothing waits for a GPU either: there the device itself stops, and a byte
+    for each step that it copied to the host before tells afterwards which step it was.
+
+    Args:
+        device: where the steps are computed.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._flags = None if device.type == "cpu" else torch.ones(AHEAD, dtype=torch.bool, pin_memory=True)
+        self._contexts: deque[tuple[int, list[StepContext]]] = deque(maxlen=AHEAD)
+
+    @staticmethod
+    def weight(loss: Tensor) -> Tensor:
+        """Return what to begin the backward pass of a loss with: 1, or NaN if the loss is no number."""
+        return torch.where(torch.isfinite(loss.detach()), 1.0, math.nan).to(loss.dtype)
+
+    def __call__(
+        self, total: Tensor, losses: Sequence[Tensor], micro_batches: Sequence[tuple[StepContext, Batch]]
+    ) -> None:
+        """Look at a number that is finite if the whole gradient is.
+
+        Raises:
+            NonFiniteError: on a CPU; a GPU stops at an assertion, which the host meets later.
+        """
+        contexts = [context for context, _ in micro_batches]
+        if self._flags is None:
+            if not torch.isfinite(total):
+                values = [float(loss) for loss in losses]
+                batches = [batch for _, batch in micro_batches]
+                raise NonFiniteError(_tell(contexts, values), contexts, batches, values)
+            return
+        finite, slot = torch.isfinite(total), contexts[0].step % AHEAD
+        self._contexts.append((slot, contexts))
+        self._flags[slot].copy_(finite, non_blocking=True)
+        torch._assert_async(finite)
+
+    def failure(self) -> NonFiniteError | None:
+        """Return what stopped the device, if this did; to be asked once it has failed."""
+        if self._flags is None:
+            return None
+        for slot, contexts in self._contexts:
+            if not self._flags[slot]:
+                return NonFiniteError(_tell(contexts, []), contexts)
+        return None
+
+
+def _tell(contexts: Sequence[StepContext], losses: Sequence[float]) -> str:
+    where = f"epoch {contexts[0].epoch + 1}, step {contexts[0].step + 1}"
+    bad = [(context, loss) for context, loss in zip(contexts, losses, strict=False) if not math.isfinite(loss)]
+    if bad:
+        return f"the loss is {bad[0][1]} in {where}, shard {bad[0][0].shard}; the weights were not updated"
+    own = f", though this process's loss is ({', '.join(f'{loss:.4g}' for loss in losses)})" if losses else ""
+    return f"the gradient is not finite in {where}{own}; the weights were not updated"
+
+
+def write_key(error: NonFiniteError, folder: Path, world: World) -> Path:
+    """Write down which images this process computed on in the step that failed, and return the file.
+
+    Every process writes a file of its own, for none knows whose gradient it was. ``openmix replay`` reads it.
+
+    Args:
+        error: with contexts.
+        folder: made where it is missing.
+        world: this process among all.
+
+    Raises:
+        OSError, WriteError: it cannot be written.
+    """
+    first = error.contexts[0]
+    micro_batches: list[dict[str, Any]] = [{"shard": context.shard} for context in error.contexts]
+    for entry, batch, loss in zip(micro_batches, error.batches, error.losses, strict=False):
+        entry["loss"] = loss if math.isfinite(loss) else str(loss)
+        entry |= {"index": batch.index.tolist(), "sha256": digest(batch)}
+    folder.mkdir(exist_ok=True)
+    path = folder / f"step_{first.step + 1}_rank_{world.rank}.json"
+    key = {
+        "schema": 1, "seed": first.seed, "epoch": first.epoch + 1, "step": first.step + 1, "progress": first.progress,
+        "rank": world.rank, "world_size": world.size, "micro_batches": micro_batches,
+    }  # fmt: skip
+    write_json(path, key)
+    return path
+
+
+def digest(batch: Batch) -> str:
+    """Return the SHA-256 of a batch's views and labels."""
+    found = hashlib.sha256()
+    for tensor in (*batch.views, batch.labels):
+        found.update(f"{tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
