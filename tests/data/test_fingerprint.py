@@ -141,6 +141,11 @@ class TestFiles:
 
         assert of("ab", "c") != of("a", "bc")
 
+    def test_the_first_ones_are_the_set_of_them(self):
+        paths, labels = PathList("x", ["a/1.png", "a/2.png", "b/3.png"]), torch.tensor([0, 0, 1])
+        first = FileSource(PathList("y", ["a/1.png", "a/2.png"]), labels[:2], "ab")
+        assert FileSource(paths, labels, "ab").take(2).fingerprint() == first.fingerprint()
+
     @pytest.mark.parametrize("absolute", [True, False])
     def test_lists(self, tmp_path, absolute):
         """Also one of absolute paths: where their common folder is does not matter, what is below it does."""
@@ -225,6 +230,18 @@ class TestRecords:
         assert RecordIO(moved).fingerprint() == before
         os.remove(Path(moved).with_suffix(".idx"))
         assert RecordIO(moved).fingerprint() == before
+
+    def test_which_records_are_images_counts(self, tmp_path):
+        """Metadata before an image, and after one; sizes and places are the same."""
+        metadata, image = (
+            pack_image(ImageHeader(0, (1.0, 2.0)), b""),
+            pack_image(ImageHeader(1, 1.0), b"\xff\xd8abcdef"),
+        )
+        for name, records in (("1.rec", [metadata, image]), ("2.rec", [image, metadata])):
+            write_records(tmp_path / name, list(enumerate(records)))
+        one, other = RecordIO(str(tmp_path / "1.rec")), RecordIO(str(tmp_path / "2.rec"))
+        assert one.files[0].offsets.tolist() == other.files[0].offsets.tolist() and len(one) == len(other) == 1
+        assert one.fingerprint() != other.fingerprint()
 
 
 class TestCaches:
