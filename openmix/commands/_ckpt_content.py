@@ -3,19 +3,35 @@
 import math
 import reprlib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from openmix.data.timeline import Timeline
-from openmix.engine.checkpoint import final_weights
+from openmix.engine.checkpoint import final_weights, load_checkpoint
 from openmix.errors import UserError
 
-__all__ = ["epoch_of", "is_count", "is_number", "printable", "spell", "unfit_tensor", "unfit_value"]
+__all__ = ["epoch_of", "is_count", "is_number", "load", "printable", "spell", "unfit_tensor", "unfit_value"]
 
 MAX_PHASES = 1000  # of a timeline; a look-up takes their number squared
 SPARE = 1 << 30  # bytes that a file's tensors may take beyond ten times what the file has
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Load a checkpoint of openmix on to the CPU.
+
+    Raises:
+        ForeignFileError: the file is not a checkpoint of openmix.
+        UserError: the file is missing or damaged, in whatever way.
+    """
+    try:
+        return load_checkpoint(path)
+    except UserError:
+        raise
+    except Exception as error:  # a tensor where a number should be does not even compare
+        raise UserError(f"checkpoint {path} is damaged: it cannot be read ({type(error).__name__})") from error
 
 
 def unfit_value(state: Mapping[str, Any]) -> str:

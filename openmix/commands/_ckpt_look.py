@@ -6,8 +6,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from openmix.commands._ckpt_content import epoch_of, is_count, is_number, printable, spell, unfit_tensor, unfit_value
-from openmix.engine.checkpoint import load_checkpoint, read_manifest
+from openmix.commands._ckpt_content import (
+    epoch_of,
+    is_count,
+    is_number,
+    load,
+    printable,
+    spell,
+    unfit_tensor,
+    unfit_value,
+)
+from openmix.engine.checkpoint import read_manifest
 from openmix.errors import UserError
 
 __all__ = ["Look", "find_checkpoints", "look_at"]
@@ -78,7 +87,7 @@ def look_at(paths: Iterable[Path], weights_too: bool = False) -> list[Look]:
     known: dict[Any, Look] = {}
     looks = []
     for path in paths:
-        entry = read_manifest(path.parent).get(path.name)
+        entry = _entry(path)
         try:
             stat = path.stat()
             key = (stat.st_dev, stat.st_ino, repr(entry))
@@ -88,6 +97,13 @@ def look_at(paths: Iterable[Path], weights_too: bool = False) -> list[Look]:
             known[key] = _look(path, entry, weights_too)
         looks.append(replace(known[key], path=path))
     return sorted(looks, key=_age)
+
+
+def _entry(path: Path) -> dict[str, Any] | None:
+    try:
+        return read_manifest(path.parent).get(path.name)
+    except RecursionError:  # of a manifest that is nothing but brackets
+        return None
 
 
 def _age(look: Look) -> tuple[Any, ...]:
@@ -115,7 +131,7 @@ def _look(path: Path, entry: Mapping[str, Any] | None, weights_too: bool) -> Loo
         said = f"it has {stat.st_size:,} bytes, by manifest.json {spell(entry['size'])}"
         return replace(look, problem=f"damaged: {said}")
     try:
-        state = load_checkpoint(path)
+        state = load(path)
     except UserError as error:
         return replace(look, problem=_reason(str(error), path))
     if problem := unfit_value(state):

@@ -60,11 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Do what is asked for and return the exit code."""
     if arguments.action == "export":
+        from openmix.commands._ckpt_content import printable
         from openmix.commands._ckpt_export import export
 
         out = Path(arguments.out)
         said = export(Path(arguments.checkpoint), out, arguments.weights, arguments.backbone, arguments.force)
-        _print([said, f"wrote {out}"])
+        _print([said, f"wrote {printable(str(out))}"])
         return 0
     return _list(Path(arguments.path)) if arguments.action == "ls" else _verify(list(map(Path, arguments.paths)))
 
@@ -162,7 +163,7 @@ def _resumed(folder: Path, looks: Sequence["Look"]) -> str:
     name = printable(str(folder))
     try:
         found = CheckpointFolder(folder).newest_good(lambda said: None)
-    except UserError:
+    except Exception:  # if it is not all that is damaged, it is a manifest of which no order can be made
         found = None
     if found is None:
         return f"{name}: nothing that --resume could continue from"

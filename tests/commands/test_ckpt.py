@@ -1,5 +1,6 @@
 """ckpt as a user meets it: a table, a line a checkpoint, a file of weights; whatever lies there, no traceback."""
 
+import json
 import os
 import random
 import shutil
@@ -274,6 +275,31 @@ def test_mutated_files(run, folder, tmp_path, count):
         assert exported == 0 or code == 2, "what verifies can be exported"
         codes.append(code)
     assert sum(codes) > 0, "some of it was damage"
+
+
+@pytest.mark.parametrize("version", ["x\x1b[2J", torch.ones(2), [], None, 10**400])
+def test_another_version(run, folder, tmp_path, version):
+    path = saved_with(folder, tmp_path, version=version)
+    code, out, _ = run("verify", path)
+    assert code == 2 and out.startswith(f"{path}: ") and out[:-1].isprintable()
+    assert run("ls", path)[0] == 0
+    assert run("export", path, tmp_path / "o.safetensors")[0] == 2
+
+
+@pytest.mark.parametrize("step", ["x", [1], {}, None, float("nan"), -1, 1 << 80])
+def test_a_manifest_with_other_steps(run, folder, step):
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["epoch_2.pth"]["step"] = step
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    code, out, err = run("verify", folder)
+    assert (code, err) == (0, "") and out.count(": ok, ") == 4
+    assert rows(run("ls", folder)[1])["epoch_2.pth"]["step"] == "12"
+
+
+def test_a_manifest_of_brackets(run, folder):
+    (folder / "manifest.json").write_text("[" * 200_000)
+    assert run("ls", folder)[0] == 0
+    assert run("verify", folder)[0] in (0, 2)
 
 
 class TestExport:
