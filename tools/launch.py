@@ -35,6 +35,8 @@ def main(argv: list[str]) -> int:
         "MASTER_ADDR": os.environ.get("MASTER_ADDR", "127.0.0.1"),
         "MASTER_PORT": os.environ.get("PORT") or str(free_port()),
         "WORLD_SIZE": str(nproc * nnodes),
+        # without this, torch would tell of a peer that is gone in forty lines of C++ before the run does in one
+        "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR"),
         # without this every worker would use every core
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // nproc))),
     }

@@ -18,15 +18,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Evaluate, print and perhaps write the figures."""
+    from openmix.engine.build import timeout_of
     from openmix.engine.config import load_config
     from openmix.engine.distributed import join_world, leave_world, main_only
     from openmix.engine.log import spell_metrics
+    from openmix.engine.peers import peers_watched
     from openmix.engine.records import write_json
     from openmix.engine.run import test
     from openmix.errors import UserError
 
     cfg = load_config(arguments.config, overrides(arguments))
-    world = join_world(arguments.launcher)
+    world = join_world(arguments.launcher, timeout_of(cfg))
 
     def report() -> None:
         print(spell_metrics(metrics))
@@ -38,8 +40,9 @@ def main(arguments: argparse.Namespace) -> int:
                 raise UserError(f"cannot write {arguments.out}: {error}") from error
 
     try:
-        metrics = test(cfg, arguments.checkpoint, world, arguments.split)
-        main_only(world, report)
+        with peers_watched(world):
+            metrics = test(cfg, arguments.checkpoint, world, arguments.split)
+            main_only(world, report)
     finally:
         leave_world()
     return 0

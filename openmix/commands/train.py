@@ -16,27 +16,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="continue CHECKPOINT, or without a value the work dir's newest good one (afresh where there is none)",
     )  # fmt: skip
     parser.add_argument("--amp", choices=["bf16", "fp16"], help="mixed precision")
+    parser.add_argument(
+        "--deterministic", action="store_true",
+        help="deterministic algorithms alone (randomness.deterministic): equal runs on equal hardware, GPUs too",
+    )  # fmt: skip
     parser.add_argument("--wandb", action="store_true", help="log to Weights & Biases as well")
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Train to the end and return 0."""
+    from openmix.engine.build import timeout_of
     from openmix.engine.config import load_config
     from openmix.engine.distributed import join_world, leave_world
+    from openmix.engine.peers import peers_watched
     from openmix.engine.run import train
 
     changed = overrides(arguments)
     if arguments.amp:
         changed["optim_wrapper.amp"] = arguments.amp
+    if arguments.deterministic:
+        changed["randomness.deterministic"] = True
     if arguments.work_dir:
         changed["work_dir"] = arguments.work_dir
     cfg = load_config(arguments.config, changed)
     if arguments.wandb:
         cfg.vis_backends = [*(cfg.get("vis_backends") or []), {"type": "WandbVisBackend"}]
     resume = arguments.resume if arguments.resume is not None else cfg.get("resume", False)
-    world = join_world(arguments.launcher)
+    world = join_world(arguments.launcher, timeout_of(cfg))
     try:
-        train(cfg, arguments.config, world, resume)
+        with peers_watched(world):
+            train(cfg, arguments.config, world, resume)
     finally:
         leave_world()
     return 0

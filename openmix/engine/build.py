@@ -14,12 +14,17 @@ from openmix.errors import UserError
 from openmix.registry import HOOKS, LOADERS, build, build_task
 from openmix.tasks.base import Task
 
-__all__ = ["build_hooks", "build_loader", "check_classes", "initialise", "open_loader", "seed_of"]
+__all__ = ["build_hooks", "build_loader", "check_classes", "initialise", "open_loader", "seed_of", "timeout_of"]
 
 
 def seed_of(cfg: Mapping[str, Any]) -> int:
     """Return the run's seed."""
     return settings.Randomness(**cfg.get("randomness", {})).seed
+
+
+def timeout_of(cfg: Mapping[str, Any]) -> float:
+    """Return how many seconds processes wait for each other."""
+    return settings.DistCfg(**settings.EnvCfg(**cfg.get("env_cfg", {})).dist_cfg).timeout
 
 
 def build_loader(cfg: Mapping[str, Any], key: str, world: World) -> Loader | None:

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Literal
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from openmix.errors import UserError
+from openmix.errors import Reported, UserError
 
 __all__ = ["Launcher", "World", "broadcast_buffers", "join_world", "leave_world", "main_only", "sum_over_ranks"]
 
@@ -17,15 +18,25 @@ Launcher = Literal["none", "pytorch", "slurm"]
 
 
 CPU = torch.device("cpu")
+# NCCL ends a process that waits too long with an abort; the stop flags' group is to notice first, and to say who it is
+NCCL_MARGIN = 60.0
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among all of the run."""
+    """This process among all of the run.
+
+    Attributes:
+        rank: its number.
+        size: how many there are.
+        device: where it computes.
+        timeout: seconds to wait for another one before it counts as lost.
+    """
 
     rank: int = 0
     size: int = 1
     device: torch.device = CPU
+    timeout: float = 1800.0
 
     @property
     def is_main(self) -> bool:
@@ -33,14 +44,16 @@ class World:
         return self.rank == 0
 
 
-def join_world(launcher: Launcher = "none") -> World:
+def join_world(launcher: Launcher = "none", timeout: float = 1800.0) -> World:
     """Join the process group that the launcher's environment describes: NCCL on GPUs, gloo on CPUs.
 
     Args:
         launcher: 'none' is a single process; 'pytorch' reads torchrun's variables, 'slurm' Slurm's.
+        timeout: seconds to wait for the others, now and at every exchange later on.
 
     Raises:
         UserError: the environment lacks a variable, or there are more processes than GPUs on this machine.
+        Reported: not all processes came.
     """
     if launcher == "none":
         return World(device=_device(0))
@@ -55,8 +68,16 @@ def join_world(launcher: Launcher = "none") -> World:
     device = _device(local_rank)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", rank=rank, world_size=size)
-    return World(rank, size, device)
+    on_gpus = device.type == "cuda"
+    patience = timedelta(seconds=timeout + NCCL_MARGIN * on_gpus)
+    try:
+        dist.init_process_group("nccl" if on_gpus else "gloo", rank=rank, world_size=size, timeout=patience)
+    except dist.DistError as error:
+        where, why = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}", str(error).splitlines()[0]
+        raise Reported(
+            f"process {rank} of {size} did not meet the others at {where} within {timeout:g} s: {why}"
+        ) from error
+    return World(rank, size, device, timeout)
 
 
 def leave_world() -> None:

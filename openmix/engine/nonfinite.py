@@ -100,13 +100,14 @@ def _tell(contexts: Sequence[StepContext], losses: Sequence[float]) -> str:
     return f"the gradient is not finite in {where}{own}; the weights were not updated"
 
 
-def write_key(error: NonFiniteError, folder: Path, world: World) -> Path:
+def write_key(error: NonFiniteError, indices: Sequence[Tensor], folder: Path, world: World) -> Path:
     """Write down which images this process computed on in the step that failed, and return the file.
 
     Every process writes a file of its own, for none knows whose gradient it was. ``openmix replay`` reads it.
 
     Args:
         error: with contexts.
+        indices: of the images of each micro-batch, by the loader's plan; none where it has no plan.
         folder: made where it is missing.
         world: this process among all.
 
@@ -115,6 +116,8 @@ def write_key(error: NonFiniteError, folder: Path, world: World) -> Path:
     """
     first = error.contexts[0]
     micro_batches: list[dict[str, Any]] = [{"shard": context.shard} for context in error.contexts]
+    for entry, index in zip(micro_batches, indices, strict=False):
+        entry["index"] = index.tolist()
     for entry, batch, loss in zip(micro_batches, error.batches, error.losses, strict=False):
         entry["loss"] = loss if math.isfinite(loss) else str(loss)
         entry |= {"index": batch.index.tolist(), "sha256": digest(batch)}

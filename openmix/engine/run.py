@@ -10,13 +10,14 @@ from openmix.engine.build import build_hooks, check_classes, initialise, open_lo
 from openmix.engine.checkpoint import CheckpointFolder, fitted_weights, load_checkpoint
 from openmix.engine.config import config_hash, config_text
 from openmix.engine.damage import DamageLog
+from openmix.engine.deterministic import deterministic_algorithms
 from openmix.engine.distributed import World
 from openmix.engine.evaluate import evaluate
 from openmix.engine.log import Reporter, open_logger
 from openmix.engine.preprocess import Normalize
 from openmix.engine.records import describe_run
 from openmix.engine.resuming import what_differs
-from openmix.engine.settings import Preprocessor
+from openmix.engine.settings import Preprocessor, Randomness
 from openmix.engine.trainer import Stopped, Trainer
 from openmix.engine.trial import dry_config
 from openmix.engine.work_dir import held, recorded
@@ -49,6 +50,7 @@ def train(
     state = _checkpoint_to_resume(work_dir, resume, warnings)
     logger, console = open_logger(work_dir, world, quiet)
     with (
+        deterministic_algorithms(Randomness(**cfg.get("randomness", {})).deterministic),
         contextlib.closing(Reporter(work_dir, cfg.get("vis_backends") or [], world, logger, console)) as reporter,
         open_loader(cfg, "train_dataloader", world) as train_loader,
         open_loader(cfg, "val_dataloader", world) as val_loader,

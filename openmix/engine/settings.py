@@ -11,6 +11,8 @@ __all__ = [
     "CheckpointHook",
     "ClipGrad",
     "DefaultHooks",
+    "DistCfg",
+    "EnvCfg",
     "LoggerHook",
     "OptimWrapper",
     "ParamwiseCfg",
@@ -118,9 +120,39 @@ class ClipGrad:
 
 @dataclass(frozen=True)
 class Randomness:
-    """``randomness``: the seed from which every draw of the run is derived."""
+    """``randomness``: the seed from which every draw of the run is derived.
+
+    Attributes:
+        seed: any whole number.
+        deterministic: use torch's deterministic algorithms alone, which may be slower, so that equal runs on equal
+            hardware are equal to the last bit on GPUs as well; an operation that has none ends the run.
+    """
 
     seed: int = 0
+    deterministic: bool = False
+
+
+@dataclass(frozen=True)
+class DistCfg:
+    """``env_cfg.dist_cfg``: how processes work together.
+
+    Attributes:
+        timeout: seconds to wait for another process before it counts as lost and the run ends. Default 1800, torch's
+            for gloo. More than the main process may spend alone: on a download, or on saving a checkpoint.
+    """
+
+    timeout: float = 1800.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.timeout < math.inf:
+            raise ValueError(f"timeout must be seconds above 0, got {self.timeout}")
+
+
+@dataclass(frozen=True)
+class EnvCfg:
+    """``env_cfg``: what surrounds the run, in mmengine's terms."""
+
+    dist_cfg: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -198,11 +230,13 @@ SECTIONS: dict[str, type[Any]] = {
     "optim_wrapper": OptimWrapper,
     "default_hooks": DefaultHooks,
     "randomness": Randomness,
+    "env_cfg": EnvCfg,
 }
 # dicts inside of these, by dotted key
 NESTED: dict[str, type[Any]] = {
     "default_hooks.checkpoint": CheckpointHook,
     "default_hooks.logger": LoggerHook,
+    "env_cfg.dist_cfg": DistCfg,
     "optim_wrapper.clip_grad": ClipGrad,
     "optim_wrapper.paramwise_cfg": ParamwiseCfg,
 }

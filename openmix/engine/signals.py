@@ -1,6 +1,7 @@
 """SIGTERM and SIGUSR1: finish the step, save, and leave; all ranks at the same step."""
 
 import signal
+from datetime import timedelta
 from types import FrameType
 
 import torch
@@ -16,19 +17,26 @@ class StopRequest:
 
     The ranks' flags are added up by a reduction that runs beside the step and is read after the next one, so no step
     waits for it. Use as a context manager, in the main thread: the handlers before it are restored after it.
+
+    Args:
+        timeout: seconds to wait for the other processes. As this is what the host waits for in every step, on GPUs too,
+            it is here that a process which hangs is noticed.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timeout: float = 1800.0) -> None:
         self.signal: int | None = None
         self._pending: tuple[torch.Tensor, dist.Work | None] | None = None
         # flags live on the CPU: the device is never asked
-        self._group = dist.new_group(backend="gloo") if dist.is_initialized() else None
+        patience = timedelta(seconds=timeout)
+        self._group = dist.new_group(backend="gloo", timeout=patience) if dist.is_initialized() else None
 
     def __enter__(self) -> "StopRequest":
         self._before = {s: signal.signal(s, self._remember) for s in STOP_SIGNALS}
         return self
 
     def __exit__(self, *exception: object) -> None:
+        if exception == (None, None, None) and self._pending is not None and self._pending[1] is not None:
+            self._pending[1].wait()  # to leave with an exchange under way would break it off for the others
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

@@ -15,7 +15,7 @@ from openmix.engine.settings import OptimWrapper
 from openmix.errors import UserError
 from openmix.tasks.context import StepContext
 
-__all__ = ["NonFiniteError", "TrainStep"]
+__all__ = ["NonFiniteError", "TrainStep", "seed_global"]
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 SMALLEST_SCALE = 1e-4  # of the loss in fp16: fairseq's
@@ -54,7 +54,7 @@ class TrainStep:
         """
         reports, losses = [], []
         for i, (context, batch) in enumerate(micro_batches):
-            _seed_global(context.model_seed(), self.device)  # dropout and the like draw from torch's own generators
+            seed_global(context.model_seed(), self.device)  # dropout and the like draw from torch's own generators
             with self._sync(last=i + 1 == len(micro_batches)):
                 with self._autocast():
                     outputs = self.model(batch, context)
@@ -104,7 +104,7 @@ class TrainStep:
         return self.model.no_sync() if waits else nullcontext()  # type: ignore[operator]
 
 
-def _seed_global(seed: int, device: torch.device) -> None:
+def seed_global(seed: int, device: torch.device) -> None:
     """Seed torch's global generators of the CPU and of this device.
 
     ``torch.manual_seed`` would do so for every kind of device, at 0.3 ms a call where CUDA is not initialised.

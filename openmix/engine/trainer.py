@@ -133,7 +133,7 @@ class Trainer:
         self.hooks("before_run")
         if self._resumed_from is not None:
             self._restore_hooks(self._resumed_from)
-        with StopRequest() as self.stop:
+        with StopRequest(self.world.timeout) as self.stop:
             self.reporter.start(self.iter, self.max_iters)
             self._clock = time.perf_counter()
             try:
@@ -153,7 +153,10 @@ class Trainer:
         found = error if isinstance(error, NonFiniteError) else self.step.finite.failure()
         if found is None or not found.contexts:
             return error
-        path = write_key(found, Path(self.work_dir) / "nonfinite", self.world)
+        first, indices = found.contexts[0], getattr(self.train_dataloader, "indices", None)
+        step = first.step - self.timeline.start_of(first.epoch)
+        plan = [] if indices is None else indices(first.epoch, step)
+        path = write_key(found, plan, Path(self.work_dir) / "nonfinite", self.world)
         return NonFiniteError(f"{found}; 'openmix replay {path}' rebuilds the batch")
 
     def _train_epoch(self) -> None:

@@ -323,7 +323,7 @@ class Diverges(nn.Module):
                 features = {
                     "loss": lambda x: x * math.nan,
                     "gradient": lambda x: (x * 0).abs().sqrt() + x,
-                    "weights": lambda x: x + (x - x.detach()) * 1e30,
+                    "weights": lambda x: x + (x - x.detach()) * 1e34,
                 }[self.where](features)
         return (features,)
 
@@ -349,7 +349,7 @@ class TestDivergence:
             tmp_path,
             model={"backbone": {"type": "Diverges", "where": where}, "head": {"in_channels": 4}},
             default_hooks={"checkpoint": {"interval": 1 if where == "weights" else 2, "by_epoch": False}},
-            optim_wrapper={"optimizer": {"lr": 1e6 if where == "weights" else 0.1}},
+            optim_wrapper={"optimizer": {"lr": 1e3 if where == "weights" else 0.1}},
             train_cfg={"max_epochs": 1},
         )
         with pytest.raises(NonFiniteError, match=message):

@@ -83,6 +83,10 @@ class DaliReaderLoader(BaseLoader):
                 if step >= start_step:
                     yield shard, self._batch(images, labels)
 
+    def indices(self, epoch: int, step: int) -> list[torch.Tensor]:
+        """Return nothing: DALI does not tell."""
+        return []
+
     def evaluate(self) -> Iterator[Batch]:
         """Refuse: an evaluation must see every image, and know which it is.
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
+from torch import Tensor
+
 from openmix.data.batch import Batch
 from openmix.data.fingerprint import describe
 from openmix.data.loaders.protocol import Loader
@@ -53,9 +55,17 @@ class PhasedLoader:
         spans = zip(self.begins, self.loaders, strict=True)
         return Timeline(tuple((begin, loader.timeline.steps_in(0)) for begin, loader in spans))
 
+    def indices(self, epoch: int, step: int) -> list[Tensor]:
+        """Return which images this process's micro-batches of a training step are made of, if the loader knows."""
+        own = getattr(self.loaders[self._phase_of(epoch)], "indices", None)
+        return own(epoch, step) if own is not None else []
+
+    def _phase_of(self, epoch: int) -> int:
+        return max(i for i, begin in enumerate(self.begins) if begin <= epoch)
+
     def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[tuple[int, Batch]]:
         """Yield ``(shard, micro-batch)`` of the phase that the epoch belongs to; earlier phases are closed."""
-        current = max(i for i, begin in enumerate(self.begins) if begin <= epoch)
+        current = self._phase_of(epoch)
         for loader in self.loaders[self._first_open : current]:
             loader.close()  # its worker processes and its memory are needed now
         self._first_open = max(self._first_open, current)

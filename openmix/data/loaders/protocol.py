@@ -1,13 +1,15 @@
 """What the training loop asks of a loader, and what every loader does alike."""
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Protocol, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from openmix.data.batch import Batch
 from openmix.data.fingerprint import source_fingerprint
-from openmix.data.order import Shards, steps_per_epoch
+from openmix.data.order import Shards, steps_per_epoch, train_batches
 from openmix.data.sources.protocol import Source
 from openmix.data.timeline import Timeline
 from openmix.errors import UserError
@@ -105,6 +107,16 @@ class BaseLoader:
             self._fingerprint = source_fingerprint(self._dataset)
             self._dataset = None
         return self._fingerprint
+
+    def indices(self, epoch: int, step: int) -> list[Tensor]:
+        """Return which images this process's micro-batches of a training step are made of: int64 (batch_size,) each.
+
+        Args:
+            epoch: counts from 0.
+            step: counts from 0, within the epoch.
+        """
+        plan = train_batches(self.seed, epoch, self.num_samples, self.batch_size, self.shards, step)
+        return [index for _, _, index in islice(plan, self.shards.accumulate)]
 
     @property
     def steps_per_epoch(self) -> int:

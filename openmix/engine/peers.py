@@ -1,0 +1,107 @@
+"""Who is missing, where one of several processes waits in vain for another."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import torch.distributed as dist
+
+from openmix.engine.distributed import World
+from openmix.errors import Reported
+
+__all__ = ["PeerError", "peers_watched"]
+
+ROLL_CALL = 5.0  # seconds for those that are well to say so; all notice within moments of each other
+TOLD = 300  # characters of another process's error
+
+
+class PeerError(Reported):
+    """Another process of the run has failed, or does not answer any more."""
+
+
+@contextlib.contextmanager
+def peers_watched(world: World) -> Iterator[None]:
+    """Let an exchange between processes that fails end with the names of those that are to blame.
+
+    A process whose exchange fails says so in the store that all share, and looks who else does. Who says nothing hangs
+    or is gone; who says something else has failed of itself. In a run that is well nothing of this costs anything.
+
+    Args:
+        world: the processes.
+
+    Raises:
+        PeerError: from the error of torch's that tells of it.
+    """
+    if world.size == 1 or not dist.is_initialized():
+        yield
+        return
+    try:
+        yield
+    except BaseException as error:
+        if not (isinstance(error, RuntimeError) and _is_of_an_exchange(error)):
+            what = f"{type(error).__name__}: {error}"
+            _within(ROLL_CALL, lambda: _say(world, what))
+            raise
+        said = _within(2 * ROLL_CALL, lambda: _roll_call(world))
+        raise PeerError(_blame(world, {} if said is None else said)) from error
+
+
+def _is_of_an_exchange(error: RuntimeError) -> bool:
+    """Tell whether a peer's silence made torch raise this. Only its text tells, as gloo's errors have no type."""
+    text = str(error)
+    return isinstance(error, dist.DistError) or any(
+        sign in text for sign in ("gloo", "NCCL", "Connection closed by peer", "Timed out waiting", "DistBackend")
+    )
+
+
+def _key(rank: int) -> str:
+    return f"openmix/failed/{rank}"
+
+
+def _within(seconds: float, ask: Callable[[], dict[int, str]]) -> dict[int, str] | None:
+    """Return what ``ask`` does, or None if it fails or takes longer: the store is process 0's, and may hang with it."""
+    answer: list[dict[int, str]] = []
+
+    def try_it() -> None:
+        with contextlib.suppress(Exception):
+            answer.append(ask())
+
+    thread = threading.Thread(target=try_it, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answer[0] if answer else None
+
+
+def _say(world: World, what: str) -> dict[int, str]:
+    """Leave word of what happened to this process, and return it."""
+    _store().set(_key(world.rank), what[:TOLD])
+    return {world.rank: what}
+
+
+def _roll_call(world: World) -> dict[int, str]:
+    """Say that this process is well, and return what the others say who do so soon; those that are well say nothing."""
+    said = _say(world, "")
+    deadline = time.monotonic() + ROLL_CALL
+    while len(said) < world.size and time.monotonic() < deadline:
+        for rank in set(range(world.size)) - said.keys():
+            if _store().check([_key(rank)]):
+                said[rank] = _store().get(_key(rank)).decode(errors="replace")
+        time.sleep(0.1)
+    return said
+
+
+def _store() -> dist.Store:
+    return dist.distributed_c10d._get_default_store()
+
+
+def _blame(world: World, said: dict[int, str]) -> str:
+    """Return who failed, and who does not answer: where nobody keeps the store any more, that is process 0."""
+    failed = [f"process {rank} failed: {what}" for rank, what in sorted(said.items()) if what]
+    silent = [rank for rank in range(world.size) if rank not in said] if said else [0]
+    if silent:
+        names = ", ".join(map(str, silent))
+        failed.append(
+            f"process {names} of {world.size} does not answer: it hangs (for more than {world.timeout:g} s) or is gone"
+        )
+    return "; ".join(failed) or "the connection between the processes failed, though all of them still answer"
