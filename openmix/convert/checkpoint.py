@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from openmix.engine.files import write_atomically
 from openmix.engine.config import load_config
+from openmix.engine.files import write_atomically
 from openmix.errors import UserError
 from openmix.models.weights import Fitted, fit_weights, read_weights
 from openmix.registry import build_task
