@@ -17,6 +17,7 @@ import torch.distributed as dist
 
 from openmix.engine.config import load_config
 from openmix.engine.distributed import World, main_only, sum_over_ranks
+from openmix.engine.nonfinite import NonFiniteError
 from openmix.engine.run import test, train
 from openmix.engine.trainer import Stopped, Trainer
 from openmix.errors import UserError
@@ -38,6 +39,21 @@ def train_config(world: World, config: str, overrides: dict, resume: Any = False
     except Stopped:
         metrics = None
     return {"metrics": metrics, "last_step": seen[-1] if seen else None}
+
+
+def train_until_nonfinite(world: World, config: str, overrides: dict) -> Any:
+    """Train until a number is none; return what is said, and whether the weights are those of before the step."""
+    sys.path.insert(0, str(Path(config).parent))  # where the config's own modules are
+    trainers: list[Trainer] = []
+    original = Trainer.train
+    Trainer.train = lambda self: (trainers.append(self), original(self))[1]
+    try:
+        train(load_config(config, overrides), config, world, quiet=True)
+    except NonFiniteError as error:
+        (trainer,) = trainers
+        pairs = zip(trainer.before, trainer.task.parameters(), strict=True)
+        return {"message": str(error), "same": all(torch.equal(before, now) for before, now in pairs)}
+    return {"message": None, "same": False}
 
 
 def test_checkpoint(world: World, config: str, overrides: dict, checkpoint: str) -> Any:

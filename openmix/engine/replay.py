@@ -14,7 +14,7 @@ from openmix.data.batch import Batch
 from openmix.engine.build import open_loader, seed_of
 from openmix.engine.distributed import World
 from openmix.engine.preprocess import Normalize
-from openmix.engine.settings import Preprocessor
+from openmix.engine.settings import OptimWrapper, Preprocessor
 from openmix.engine.step import seed_global
 from openmix.errors import UserError
 from openmix.tasks.base import Task
@@ -94,17 +94,18 @@ def rebuild(key: StepKey, cfg: Mapping[str, Any]) -> list[tuple[StepContext, Bat
         start = key.step - 1 - loader.timeline.start_of(key.epoch - 1)
         if not 0 <= start < loader.timeline.steps_in(key.epoch - 1):
             raise UserError(
-                f"the config's epoch {key.epoch} has no step {key.step}: it is another run's, or the data are"
+                f"the config's epoch {key.epoch} has no step {key.step}: the config or the data are another run's"
             )
         found = list(islice(loader.epoch(key.epoch - 1, start_step=start), len(contexts)))
-    if [shard for shard, _ in found] != [context.shard for context in contexts]:
-        raise UserError("the config accumulates another number of micro-batches than the run did: it is another run's")
+    accumulate = OptimWrapper(**cfg["optim_wrapper"]).accumulative_counts
+    if accumulate != len(contexts) or [shard for shard, _ in found] != [context.shard for context in contexts]:
+        raise UserError(f"the run had {len(contexts)} micro-batches a step and process, the config has {accumulate}")
     normalize = Normalize(Preprocessor(**cfg.get("data_preprocessor", {})))
     return [(context, normalize.batch(batch)) for context, (_, batch) in zip(contexts, found, strict=True)]
 
 
 def find_nonfinite(task: Task, context: StepContext, batch: Batch) -> Iterator[str]:
-    """Compute a micro-batch's loss and gradient in float32, and yield what of them is no number, in the order it arises.
+    """Compute a micro-batch's loss and gradient in float32, and yield which outputs and gradients are no numbers.
 
     Args:
         task: with the weights of a checkpoint; its mode and statistics are changed.
