@@ -15,15 +15,6 @@ from openmix.registry import HOOKS
 LENGTH = 48  # of a note: always written over as a whole
 
 
-def read_phase(folder: Path, rank: int = 0) -> tuple[int, str, int] | None:
-    """Return which process noted last, what it is doing, and how many steps it has finished; None before the first."""
-    try:
-        pid, phase, step = (folder / f"phase{rank}").read_text().split()
-        return int(pid), phase, int(step)
-    except (FileNotFoundError, ValueError):  # not there, or being written
-        return None
-
-
 @HOOKS.register_module()
 class NotePhases(Hook):
     """Notes the phase that a process is in where a SIGKILL cannot take it away.
@@ -79,6 +70,8 @@ class NotePhases(Hook):
 class _Once(Hook):
     """Does some harm after a step, or just before the checkpoint of that step, if the file ``armed`` is there.
 
+    Rank 0 does it, the one that writes.
+
     Args:
         armed: removed when it is done, so that the resumed run is spared.
         step: after which one.
@@ -92,17 +85,20 @@ class _Once(Hook):
         """Do it."""
         raise NotImplementedError
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Do it before the record of the step is written."""
-        if not self.at_save and runner.iter + 1 == self.step and self.armed.exists():
+    def _at(self, step: int, runner: Any) -> None:
+        if runner.rank == 0 and step == self.step and self.armed.exists():
             self.armed.unlink()
             self.harm(runner)
 
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
+        """Do it before the record of the step is written."""
+        if not self.at_save:
+            self._at(runner.iter + 1, runner)
+
     def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
         """Do it after that."""
-        if self.at_save and runner.iter == self.step and self.armed.exists():
-            self.armed.unlink()
-            self.harm(runner)
+        if self.at_save:
+            self._at(runner.iter, runner)
 
 
 @HOOKS.register_module()

@@ -177,6 +177,7 @@ class TestRewind:
     @pytest.mark.parametrize("fault", FAULTS)
     def test_every_checkpoint_stays_and_the_last_loads(self, moments, tmp_path, fault):
         before = tmp_path / "before"
+        before.mkdir()
         for step in (10, 20, 30, 40):
             save(before / "checkpoints", step, step in (10, 30), max_keep=5)
         (before / "aside").mkdir()
@@ -205,6 +206,7 @@ class TestRewind:
 def old_run(tmp_path) -> Path:
     """A work dir with an earlier run in it, and with somebody's own file."""
     work_dir = tmp_path / "before"
+    work_dir.mkdir()
     for step in (10, 20, 30):
         save(work_dir / "checkpoints", step, is_best=step == 10, max_keep=5)
     (work_dir / "vis_data").mkdir()
