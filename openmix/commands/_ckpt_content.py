@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from openmix.data.timeline import Timeline
-from openmix.engine.checkpoint import final_weights, load_checkpoint
+from openmix.engine.checkpoint import load_checkpoint
+from openmix.engine.weights import final_weights
 from openmix.errors import UserError
 
 __all__ = ["epoch_of", "is_count", "is_number", "load", "printable", "spell", "unfit_tensor", "unfit_value"]

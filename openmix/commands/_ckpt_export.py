@@ -10,8 +10,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from openmix.commands._ckpt_content import load, printable, unfit_tensor, unfit_value
-from openmix.engine.checkpoint import ForeignFileError, final_weights
+from openmix.engine.checkpoint import ForeignFileError
 from openmix.engine.files import sha256, write_atomically
+from openmix.engine.weights import final_weights
 from openmix.errors import UserError
 from openmix.version import __version__
 

@@ -94,8 +94,9 @@ def _compute(cfg: Any, checkpoint: str, micro_batches: Any) -> Iterator[str]:
     import torch
 
     from openmix.engine.build import initialise
-    from openmix.engine.checkpoint import load_checkpoint, load_weights
+    from openmix.engine.checkpoint import load_checkpoint
     from openmix.engine.replay import find_nonfinite
+    from openmix.engine.weights import load_weights
 
     state = load_checkpoint(checkpoint)
     task = initialise(cfg, torch.device("cpu"))

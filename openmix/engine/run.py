@@ -7,7 +7,7 @@ from typing import Any
 from mmengine.config import Config
 
 from openmix.engine.build import build_hooks, check_classes, initialise, open_loader, seed_of
-from openmix.engine.checkpoint import CheckpointFolder, fitted_weights, load_checkpoint
+from openmix.engine.checkpoint import CheckpointFolder, load_checkpoint
 from openmix.engine.config import config_hash, config_text
 from openmix.engine.damage import DamageLog
 from openmix.engine.deterministic import deterministic_algorithms
@@ -20,6 +20,7 @@ from openmix.engine.resuming import what_differs
 from openmix.engine.settings import Preprocessor, Randomness
 from openmix.engine.trainer import Stopped, Trainer
 from openmix.engine.trial import dry_config
+from openmix.engine.weights import fitted_weights
 from openmix.engine.work_dir import held, recorded
 from openmix.errors import UserError
 

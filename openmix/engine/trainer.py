@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from openmix.data.batch import Batch
 from openmix.data.loaders import Loader
 from openmix.engine import settings
-from openmix.engine.checkpoint import CheckpointFolder, load_weights
+from openmix.engine.checkpoint import CheckpointFolder
 from openmix.engine.damage import DamageLog
 from openmix.engine.distributed import World
 from openmix.engine.ema import EMAHook
@@ -30,6 +30,7 @@ from openmix.engine.preprocess import Normalize
 from openmix.engine.resuming import check_data, check_timeline, circumstances
 from openmix.engine.signals import StopRequest
 from openmix.engine.step import TrainStep
+from openmix.engine.weights import load_weights
 from openmix.errors import Reported, UserError
 from openmix.tasks.base import Task
 from openmix.tasks.context import StepContext

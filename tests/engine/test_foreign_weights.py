@@ -8,11 +8,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from openmix.engine import checkpoint
-from openmix.engine.checkpoint import fitted_weights
+from openmix.engine import weights
 from openmix.engine.distributed import World
 from openmix.engine.run import test as evaluate_checkpoint
 from openmix.engine.run import train
+from openmix.engine.weights import fitted_weights
 from openmix.errors import UserError
 
 
@@ -69,7 +69,7 @@ class TestDamaged:
 
     @pytest.fixture(autouse=True)
     def nothing_is_foreign(self, monkeypatch):
-        monkeypatch.setattr(checkpoint, "read_weights", lambda path: pytest.fail(f"{path} was read as foreign"))
+        monkeypatch.setattr(weights, "read_weights", lambda path: pytest.fail(f"{path} was read as foreign"))
 
     @pytest.fixture
     def state(self, lab, trained) -> dict:
