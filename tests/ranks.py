@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from openmix.engine import peers
 from openmix.engine.config import load_config
 from openmix.engine.distributed import World, main_only, sum_over_ranks
 from openmix.engine.nonfinite import NonFiniteError
@@ -72,6 +73,28 @@ def main_only_fails(world: World) -> str:
     except UserError as error:
         return str(error)
     return ""
+
+
+def wait_in_vain(world: World, how: str) -> str:
+    """Exchange something while rank 1 does otherwise, and return what every process is told."""
+    peers.ROLL_CALL = 2.0
+    world = World(world.rank, world.size, timeout=1)
+    group = dist.new_group(timeout=timedelta(seconds=world.timeout))
+    store = dist.distributed_c10d._get_default_store()
+    try:
+        with peers.peers_watched(world):
+            if world.rank != 1:
+                dist.all_reduce(torch.zeros(1), group=group)
+            elif how == "raise":
+                raise KeyError("a bug")
+    except peers.PeerError as error:
+        store.set(f"told{world.rank}", "")
+        return str(error)
+    except KeyError as error:
+        return f"KeyError: {error}"
+    for rank in set(range(world.size)) - {world.rank}:
+        store.get(f"told{rank}")  # hangs until they have given up
+    return "came too late"
 
 
 def sum_of_ranks(world: World) -> float:

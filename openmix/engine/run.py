@@ -22,7 +22,7 @@ from openmix.engine.trainer import Stopped, Trainer
 from openmix.engine.trial import dry_config
 from openmix.engine.weights import fitted_weights
 from openmix.engine.work_dir import held, recorded
-from openmix.errors import UserError
+from openmix.errors import Reported, UserError
 
 __all__ = ["dry_run", "test", "train"]
 
@@ -96,6 +96,10 @@ def _run(trainer: Trainer, world: World) -> dict[str, Any]:
     except Stopped as stopped:
         trainer.logger.info("%s; --resume continues from there", stopped)
         raise
+    except RuntimeError as error:
+        if not str(error).startswith("DataLoader worker"):  # torch tells of one that was killed wherever the run may be
+            raise
+        raise Reported(f"{error} (a process that reads images: out of memory?)") from error
     except UserError as error:  # the main process may know nothing of an image that only this one has met
         if not world.is_main:
             trainer.logger.error("process %s: %s", world.rank, error)

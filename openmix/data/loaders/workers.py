@@ -11,9 +11,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from openmix.data.loaders.signals import heed_parent_only, sigterm_blocked
-from openmix.errors import UserError
+from openmix.errors import Reported, UserError
 
 __all__ = ["Fetcher", "Workers"]
+
+# seconds within which a worker must answer one request; who takes longer waits for a file system that is gone
+PATIENCE = 600
 
 
 class Fetcher(Protocol):
@@ -53,6 +56,7 @@ class Workers:
             num_workers=num_workers,
             collate_fn=_as_it_is,
             pin_memory=pin_memory,
+            timeout=PATIENCE if num_workers else 0,
             generator=torch.Generator(),  # for a seed that nothing uses; the global one would be advanced otherwise
             persistent_workers=num_workers > 0,
             worker_init_fn=heed_parent_only,
@@ -76,6 +80,7 @@ class Workers:
         Raises:
             RuntimeError: the workers were stopped, or another iteration was started since.
             UserError: the fetcher's.
+            Reported: a worker hangs or has died.
         """
         if not requests:
             return
@@ -86,7 +91,14 @@ class Workers:
         for _ in requests:
             if self._running is None or self._requests.current is not requests:
                 raise RuntimeError("this iteration is over: the loader was closed, or another one was started")
-            answer = next(self._running)
+            try:
+                answer = next(self._running)
+            except RuntimeError as error:
+                if not str(error).startswith("DataLoader"):  # of the fetcher
+                    raise
+                raise Reported(
+                    f"{error} (a process that reads images: no memory left? a file system hangs?)"
+                ) from error
             if isinstance(answer, UserError):
                 raise answer
             yield answer
