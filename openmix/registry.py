@@ -2,18 +2,23 @@
 
 A user's module adds to them with ``@MODELS.register_module()`` and is imported by ``custom_imports`` in the config.
 Building is the same everywhere: a dict's ``type`` is looked up, the dicts inside it are built first, and what is
-built gets the rest as keyword arguments.
+built gets the rest as keyword arguments. A name that nobody has registered is an error: mmengine would import it, and
+``type="os.system"`` would be called.
 """
 
+import contextlib
 import functools
+import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from types import ModuleType
 from typing import Any
 
 import mmengine.visualization  # noqa: F401  fills VISBACKENDS
 import torch
 from mmengine.registry import HOOKS as MMENGINE_HOOKS
 from mmengine.registry import Registry
+from mmengine.registry import registry as mmengine_registry
 from torch.optim import lr_scheduler
 
 from openmix import data, models, tasks
@@ -47,11 +52,12 @@ def build(cfg: Any, registry: Registry, **given: Any) -> Any:
         for key, value in cfg.items()
     }
     try:
-        return target(**arguments, **({} if composed else given))
+        with registered_names_only():
+            return target(**arguments, **({} if composed else given))
     except UserError:
         raise
     except Exception as error:  # what a constructor finds wrong with its arguments, it may say in any way
-        raise UserError(f"{name_of(target)}: {error}") from error
+        raise UserError(f"{name_of(target)}: {reason_of(error)}") from error
 
 
 def build_value(value: Any, registry: Registry | None, given: Mapping[str, Any]) -> Any:
@@ -101,21 +107,63 @@ def lookup(kind: Any, registry: Registry) -> Callable[..., Any]:
     if kind is None:
         raise UserError(f"a {registry.name} needs a 'type'; known: {', '.join(sorted(known_types(registry)))}")
     if not isinstance(kind, str):
+        if not callable(kind):
+            raise UserError(f"a {registry.name}'s 'type' is a name, got {kind!r}")
         return kind
-    if registry is TRANSFORMS and kind.startswith("mmcv."):
-        return mmcv_transform(kind.removeprefix("mmcv."))
+    if registry is TRANSFORMS and kind.startswith("mmcv.") and kind.count(".") == 1:
+        with registered_names_only():
+            return mmcv_transform(kind.removeprefix("mmcv."))
     if kind not in known_types(registry) and registry is OPTIMIZERS:
         _add_timm_optimizers()
-    found = registry.get(kind)
+    found = _registered(kind, registry)
     if found is None:
-        raise UserError(f"unknown {registry.name} type {kind!r}{did_you_mean(kind, known_types(registry))}")
+        path = ": it is a registered name, not the path of something to import" if "." in kind else ""
+        raise UserError(f"unknown {registry.name} type {kind!r}{path}{did_you_mean(kind, known_types(registry))}")
     return found
+
+
+def _registered(kind: str, registry: Registry) -> Callable[..., Any] | None:
+    """Return what is registered under a name, or under ``SCOPE.NAME`` in a registry of that scope around this one.
+
+    ``Registry.get`` does so, too, and where it finds nothing it imports what the name might be the path of.
+    """
+    if kind in known_types(registry):
+        return registry.module_dict.get(kind) or registry.parent.module_dict[kind]
+    scope, name = Registry.split_scope_key(kind)
+    root = registry if registry.parent is None else registry.parent
+    scoped = None if scope is None else root._search_child(scope)
+    return None if scoped is None else scoped.module_dict.get(name)
+
+
+@contextlib.contextmanager
+def registered_names_only() -> Iterator[None]:
+    """Keep mmengine from importing what somebody, such as one of mmcv's transforms, asks a registry of it for."""
+
+    def own_module(name: str) -> ModuleType:
+        if name.partition(".")[0] not in ("mmengine", "mmcv"):
+            raise ImportError(f"{name} is not imported for a name in a config")
+        return importlib.import_module(name)
+
+    before = mmengine_registry.get_object_from_string, mmengine_registry.import_module
+    mmengine_registry.get_object_from_string, mmengine_registry.import_module = lambda name: None, own_module
+    try:
+        yield
+    finally:
+        mmengine_registry.get_object_from_string, mmengine_registry.import_module = before
 
 
 def known_types(registry: Registry) -> list[str]:
     """Return the names that a registry, or the mmengine registry above it, knows."""
     parent = registry.parent
+    for each in (registry, parent):
+        if each is not None:
+            each.import_from_location()
     return [*registry.module_dict, *(parent.module_dict if parent is not None else {})]
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what an exception says, without the C++ stack that some of torch's go on with, or its type's name."""
+    return str(error).split("\nException raised from")[0].strip() or type(error).__name__
 
 
 def name_of(target: Any) -> str:

@@ -13,7 +13,12 @@ __all__ = ["add_arguments", "main"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("paths", nargs="+", metavar="PATH", help="config file or folder; _base_ is skipped")
-    parser.add_argument("--dry-run", action="store_true", help="also run 2 training steps and a validation batch")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--dry-run", action="store_true", help="also run 2 training steps and a validation batch")
+    how.add_argument(
+        "--static", action="store_true",
+        help="for configs from others: execute nothing, and say whether loading them would run any code",
+    )  # fmt: skip
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -22,14 +27,15 @@ def main(arguments: argparse.Namespace) -> int:
     wrong = 0
     for file in files:
         try:
-            notes = check(file, arguments.dry_run)
+            notes = check_static(file) if arguments.static else check(file, arguments.dry_run)
         except Exception as error:  # of whatever kind: the other files are to be checked as well
             error = error if isinstance(error, UserError) else f"the check failed: {type(error).__name__}: {error}"
             wrong += 1
             print(f"WRONG {file}\n  " + str(error).replace("\n", "\n  "))
         else:
             print(f"ok    {file}" + "".join(f"\n      {note}" for note in notes))
-    print(f"{len(files) - wrong} of {len(files)} config files are right")
+    verdict = "are data alone; what they say has not been checked" if arguments.static else "are right"
+    print(f"{len(files) - wrong} of {len(files)} config files {verdict}")
     return 2 if wrong else 0
 
 
@@ -71,3 +77,17 @@ def check(file: str, dry_run: bool) -> list[str]:
             except Exception as error:  # to go on with the next file
                 raise UserError(f"the dry run failed: {type(error).__name__}: {error}") from error
     return notes
+
+
+def check_static(file: str) -> list[str]:
+    """Read one file and its bases, executing nothing, and return notes.
+
+    Raises:
+        UserError: loading it would run code; the message names each place.
+    """
+    from openmix.engine.static_config import read_static
+
+    reading = read_static(file)
+    if code := reading.code + reading.imports:
+        raise UserError("\n".join(code))
+    return reading.notes

@@ -13,6 +13,7 @@ from typing import Any
 from mmengine.config import Config
 
 from openmix.engine.check import find_problems
+from openmix.engine.config_files import files_of, read_config
 from openmix.engine.trial import check_build
 from openmix.errors import UserError
 
@@ -25,7 +26,8 @@ NOT_HASHED = ("work_dir", "resume", "load_from", "vis_backends")
 def load_config(path: str, overrides: Mapping[str, Any] | None = None) -> Config:
     """Load a config file with its ``_base_`` files, apply overrides, check every key, and try to build every part.
 
-    A config file is Python and is executed: load only what you trust. Data are not touched.
+    A config file in Python is executed: load only what you trust. One in YAML or JSON is data.
+    Data sets are not touched.
 
     Args:
         path: the file.
@@ -35,18 +37,7 @@ def load_config(path: str, overrides: Mapping[str, Any] | None = None) -> Config
         UserError: the file cannot be loaded, or says something that nothing understands; the message names the file
             and the key, and the nearest known one.
     """
-    if not os.path.isfile(path):
-        raise UserError(f"no config file {path}")
-    try:
-        files = _files(path)
-        cfg = Config.fromfile(path, lazy_import=False)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: a file that it is based on is missing: {error}") from error
-    except SyntaxError as error:
-        where, line = f"{error.filename}, line {error.lineno}", (error.text or "").strip()
-        raise UserError(f"{where}: this is not Python: {error.msg}: {line}") from error
-    except (Exception, SystemExit) as error:  # the file is a program: it may fail in any way
-        raise UserError(f"{path} failed while it was read: {type(error).__name__}: {error}") from error
+    cfg = read_config(path)
     overrides = dict(overrides or {})
     try:
         cfg.merge_from_dict(overrides)
@@ -54,6 +45,7 @@ def load_config(path: str, overrides: Mapping[str, Any] | None = None) -> Config
         raise UserError(f"--cfg-options do not fit {path}: {error}") from error
     problems = find_problems(cfg) or check_build(cfg)
     if problems:
+        files = files_of(path)
         raise UserError("\n".join(f"{_origin(key, files, overrides)}: {key}: {what}" for key, what in problems))
     if not cfg.get("work_dir"):
         cfg.work_dir = os.path.join("work_dirs", Path(path).stem)
@@ -73,7 +65,7 @@ def _depth_written(file: str, key: str) -> int:
     """Return how many parts of a dotted key a config file spells out: ``a = dict(b=[dict(c=1)])`` has a.b.0.c whole."""
     if not file.endswith(".py"):
         return 0
-    parts, entries = key.split("."), _entries(ast.parse(Path(file).read_text()))
+    parts, entries = key.split("."), _entries(ast.parse(Path(file).read_text(encoding="utf-8")))
     for depth, part in enumerate(parts):
         if "_delete_" in entries:  # it takes nothing over from its bases
             break
@@ -93,19 +85,6 @@ def _entries(node: ast.AST) -> dict[str, ast.AST]:
     if isinstance(node, ast.Dict):
         return {k.value: v for k, v in zip(node.keys, node.values, strict=True) if isinstance(k, ast.Constant)}
     return {str(i): e for i, e in enumerate(node.elts)} if isinstance(node, ast.List | ast.Tuple) else {}
-
-
-def _files(path: str) -> list[str]:
-    """Return a config file and all that it is based on, the nearest first.
-
-    Raises:
-        SyntaxError: one of them is not Python; it names the file.
-    """
-    if path.endswith(".py"):
-        ast.parse(Path(path).read_text(), path)
-    here = Path(path).parent
-    bases = [os.path.relpath(here / base) for base in Config._get_base_files(path)]
-    return [path, *(file for base in bases if os.path.isfile(base) for file in _files(base))]
 
 
 def _plain(value: Any) -> Any:

@@ -1,7 +1,8 @@
 """Tries a config out without its data: what loading a config and ``openmix check --dry-run`` do."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,17 +15,19 @@ from openmix.data.loaders.resident import ResidentLoader, not_in_memory
 from openmix.data.sources.encoded import EncodedSource
 from openmix.data.timeline import Timeline
 from openmix.engine import settings
+from openmix.engine.budget import Budget, TooLargeError, memory_of_machine
 from openmix.engine.build import build_hooks, check_classes
 from openmix.engine.check import Problem
 from openmix.engine.optim import Schedule, build_optimizer
 from openmix.engine.preprocess import Normalize
 from openmix.errors import UserError
-from openmix.registry import DATASETS, LOADERS, build, build_task, lookup, name_of
+from openmix.registry import DATASETS, LOADERS, build, build_task, lookup, name_of, reason_of
 from openmix.tasks.base import Task
 
 __all__ = ["check_build", "dry_config"]
 
 DRY_BATCH, DRY_SIZE = 2, 32  # images of a dry run's batch, and their sides where the network takes such
+MOST_CLASSES = 10_000_000
 ENCODED = tuple(source for source in SOURCES.values() if issubclass(source, EncodedSource))
 ONE_STEP_EPOCHS = Timeline(((0, 1),))
 
@@ -41,8 +44,8 @@ def check_build(cfg: Mapping[str, Any]) -> list[Problem]:
     def attempt(key: str, action: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
         try:
             return action(*arguments, **named)
-        except ValueError as error:
-            problems.append((key, str(error)))
+        except (ValueError, TypeError, ArithmeticError, MemoryError) as error:
+            problems.append((key, reason_of(error)))
 
     sections = {key: attempt(key, section, **cfg.get(key, {})) for key, section in settings.SECTIONS.items()}
     for key, section in settings.NESTED.items():
@@ -68,9 +71,13 @@ def check_build(cfg: Mapping[str, Any]) -> list[Problem]:
 
 def _try_task(model: Mapping[str, Any]) -> Task:
     try:
-        return build_task(model, device="meta")
+        with Budget("the network"):
+            return build_task(model, device="meta")
+    except TooLargeError:
+        raise
     except Exception:  # some networks compute with numbers while they are made; a real error comes again
-        return build_task(model)
+        with Budget("the network"):
+            return build_task(model)
 
 
 def _try_loader(loader: Mapping[str, Any], key: str, task: Task, normalize: Normalize) -> Tensor | None:
@@ -82,12 +89,13 @@ def _try_loader(loader: Mapping[str, Any], key: str, task: Task, normalize: Norm
     stand_in = _stand_in(_as_tried(loader), length=1)
     if stand_in is None:
         return None
-    with contextlib.closing(build(stand_in, LOADERS)) as built:
+    with Budget("an image"), contextlib.closing(build(stand_in, LOADERS)) as built:
         check_classes(task, built, key)
         try:
             batch = next(iter(built.evaluate()))
         except Exception as error:  # a transform may fail in any way
-            raise UserError(f"the pipeline fails on an image: {type(error).__name__}: {error}") from error
+            reason = f"{type(error).__name__}: {reason_of(error)}"
+            raise UserError(f"the pipeline fails on an image: {reason}") from error
         return normalize.batch(batch).images
 
 
@@ -101,10 +109,11 @@ def _try_network(model: Mapping[str, Any], task: Task, images: Tensor) -> None:
     except Exception:  # perhaps for want of numbers only
         device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
-            build_task(model).to(device).eval().predict(images.to(device))
+            with Budget("the network"):
+                build_task(model).to(device).eval().predict(images.to(device))
         except Exception as error:
-            shape = tuple(images.shape[1:])
-            raise UserError(f"the network fails on images of shape {shape}: {type(error).__name__}: {error}") from error
+            reason = f"{type(error).__name__}: {reason_of(error)}"
+            raise UserError(f"the network fails on images of shape {tuple(images.shape[1:])}: {reason}") from error
 
 
 def _parts(loader: Mapping[str, Any], key: str = "train_dataloader") -> list[Mapping[str, Any]]:
@@ -139,14 +148,23 @@ def _stand_in(loader: Mapping[str, Any], length: int) -> dict[str, Any] | None:
     if not hasattr(source, "layout"):
         return None
     try:
+        _check_layout(*source.layout(dataset))  # type: ignore[union-attr]
         images = Synthetic.instead_of(source, dataset, length)  # type: ignore[arg-type]
     except KeyError as error:
         raise UserError(f"dataset: {name_of(source)} needs {error}") from error
-    except (TypeError, ValueError) as error:
-        raise UserError(f"dataset: {error}") from error
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise UserError(f"dataset: {reason_of(error)}") from error
     if lookup(loader.get("type"), LOADERS) is ResidentLoader and source in ENCODED:
         raise UserError(not_in_memory(name_of(source)))
     return {**loader, **_without_workers(loader), "dataset": images}
+
+
+def _check_layout(num_classes: int, image_shape: Sequence[int]) -> None:
+    """Raise UserError for images or classes that no machine of this size takes; any other nonsense is found later."""
+    if num_classes > MOST_CLASSES:
+        raise UserError(f"num_classes={num_classes} is more than {MOST_CLASSES:,}")
+    if math.prod(image_shape) * 4 > memory_of_machine():
+        raise UserError(f"an image of {tuple(image_shape)} needs more than the machine's memory")
 
 
 def _without_workers(loader: Mapping[str, Any]) -> dict[str, int]:

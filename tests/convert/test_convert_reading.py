@@ -29,7 +29,7 @@ class TestReading:
         Path("old.yaml").write_text(evil)
         Path("base.py").write_text("_base_ = 'old.yaml'\n")
         for path in ("old.yaml", "base.py"):
-            with pytest.raises(UserError, match=r"failed while it was read: ConstructorError: [^$]*os.system"):
+            with pytest.raises(UserError, match=r"ConstructorError: [^$]*os.system"):
                 read_old_config(path)
         assert not Path("witness").exists()
 
