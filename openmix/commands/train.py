@@ -1,10 +1,18 @@
 """Train the model that a config file describes."""
 
 import argparse
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
 
 from openmix.commands._options import add_config_options, overrides
 
 __all__ = ["add_arguments", "main"]
+
+EXIT_STOPPED = 75
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Train to the end and return 0."""
+    with _nothing_to_save():
+        return _train(arguments)
+
+
+def _train(arguments: argparse.Namespace) -> int:
     from openmix.engine.build import timeout_of
     from openmix.engine.config import load_config
     from openmix.engine.distributed import join_world, leave_world
@@ -49,3 +62,23 @@ def main(arguments: argparse.Namespace) -> int:
     finally:
         leave_world()
     return 0
+
+
+@contextlib.contextmanager
+def _nothing_to_save() -> Iterator[None]:
+    """Let a stop signal end the process at once, with its code: before the first step, and after the last.
+
+    Training itself has its own way to stop, after the step that it is in.
+    """
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        print(f"stopped by {signal.Signals(number).name} outside of training: there is nothing to save", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(EXIT_STOPPED)  # whatever is under way, and catches exceptions
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -144,16 +144,19 @@ class Trainer:
                 self.hooks("after_train")
                 self.hooks("after_run")
             except RuntimeError as error:  # on a GPU the device's own, at some later step
-                raise self._diverged(error) from error
+                diverged = self._diverged(error)
+                if diverged is None:
+                    raise
+                raise diverged from error
             finally:
                 self.reporter.stop()
         return self.metrics
 
-    def _diverged(self, error: RuntimeError) -> RuntimeError:
-        """Return what to raise for an error: where it was a step that is no number, with the file that tells which."""
+    def _diverged(self, error: RuntimeError) -> NonFiniteError | None:
+        """Return what to raise if the error is of a step that is no number, having written down which images it had."""
         found = error if isinstance(error, NonFiniteError) else self.step.finite.failure()
         if found is None or not found.contexts:
-            return error
+            return None
         first, indices = found.contexts[0], getattr(self.train_dataloader, "indices", None)
         step = first.step - self.timeline.start_of(first.epoch)
         plan = [] if indices is None else indices(first.epoch, step)
