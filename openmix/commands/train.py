@@ -72,7 +72,8 @@ def _nothing_to_save() -> Iterator[None]:
     """
 
     def leave(number: int, frame: FrameType | None) -> None:
-        print(f"stopped by {signal.Signals(number).name} outside of training: there is nothing to save", file=sys.stderr)
+        name = signal.Signals(number).name
+        print(f"stopped by {name} outside of training: there is nothing to save", file=sys.stderr)
         sys.stderr.flush()
         os._exit(EXIT_STOPPED)  # whatever is under way, and catches exceptions
 

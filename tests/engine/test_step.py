@@ -118,3 +118,56 @@ def test_a_loss_that_is_no_number_leaves_the_weights_alone(bad, which):
     with pytest.raises(NonFiniteError, match=rf"the loss is nan in epoch 1, step 5, shard {which}; "):
         step_of(task, accumulative_counts=2)(micro_batches)
     assert all(torch.equal(a, b) for a, b in zip(before, task.parameters(), strict=True))
+
+
+class TestLossScale:
+    """As fp16 has it on a GPU; the scaler itself works on a CPU, too."""
+
+    def scaled(self, task: Task, scale: float, **settings: Any) -> TrainStep:
+        step = step_of(task, **settings)
+        step.scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        return step
+
+    @pytest.mark.parametrize("settings", [{}, {"clip_grad": {"max_norm": 1.0}}])
+    def test_a_gradient_that_overflows_skips_the_step(self, settings):
+        task = Linear()
+        before = copy.deepcopy(task.state_dict())
+        step = self.scaled(task, 3e38, **settings)
+        step.scaler.scale(torch.tensor(1.0))
+        micro = batch(0)
+        micro[1].images.mul_(1e6)
+        step([micro])
+        assert all(torch.equal(before[k], v) for k, v in task.state_dict().items())
+        assert step.scaler.get_scale() == pytest.approx(1.5e38)
+
+    def test_a_loss_that_is_no_number_stops(self):
+        step, micro = self.scaled(Linear(), 1.0), batch(0)
+        micro[1].images[0, 0, 0, 0] = float("nan")
+        with pytest.raises(NonFiniteError, match="the loss is nan"):
+            step([micro])
+
+    def test_a_step_is_that_of_without(self):
+        tasks = Linear(), Linear()
+        self.scaled(tasks[0], 2.0**10)([batch(0)])
+        step_of(tasks[1])([batch(0)])
+        assert all(torch.equal(a, b) for a, b in zip(*(t.parameters() for t in tasks), strict=True))
+
+    @pytest.mark.parametrize(("scale", "ends"), [(2e-4, False), (5e-5, True)])
+    def test_no_scale_is_small_enough(self, scale, ends):
+        step = self.scaled(Linear(), scale)
+        step.scaler.scale(torch.tensor(1.0))  # it begins when first used
+        if ends:
+            with pytest.raises(NonFiniteError, match="overflows in fp16 at any loss scale"):
+                step.check_scale()
+        else:
+            step.check_scale()
+
+
+def test_a_gradient_that_is_no_number_leaves_the_weights_alone():
+    for bad in (float("nan"), float("inf")):
+        task = Linear()
+        before = [p.detach().clone() for p in task.parameters()]
+        task.layer.weight.register_hook(lambda gradient, bad=bad: gradient * bad)
+        with pytest.raises(NonFiniteError, match=r"the gradient is not finite in epoch 1, step 5, though this"):
+            step_of(task)([batch(0)])
+        assert all(torch.equal(a, b) for a, b in zip(before, task.parameters(), strict=True))
