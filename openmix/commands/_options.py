@@ -8,6 +8,8 @@ from mmengine.config import DictAction
 
 __all__ = ["add_config_options", "overrides"]
 
+LONGEST = 20_000  # characters of a value: mmengine counts the brackets before each, anew for each
+
 
 class Overrides(DictAction):
     """mmengine's parser of ``KEY=VALUE ...``, which lets the user know where it fails."""
@@ -20,9 +22,11 @@ class Overrides(DictAction):
         option_string: str | None = None,
     ) -> None:
         """Add the values to what is overridden already."""
+        if long := [value for value in values or () if len(value) > LONGEST]:
+            raise argparse.ArgumentError(self, f"takes up to {LONGEST:,} characters a KEY=VALUE, got {long[0][:60]}...")
         try:
             super().__call__(parser, namespace, values, option_string)  # type: ignore[arg-type]
-        except (ValueError, AssertionError, IndexError) as error:
+        except (ValueError, AssertionError, IndexError, RecursionError) as error:
             raise argparse.ArgumentError(self, f"takes KEY=VALUE ..., got {values}") from error
 
 

@@ -41,8 +41,8 @@ def load_config(path: str, overrides: Mapping[str, Any] | None = None) -> Config
     overrides = dict(overrides or {})
     try:
         cfg.merge_from_dict(overrides)
-    except (KeyError, TypeError, AssertionError, IndexError, ValueError) as error:
-        raise UserError(f"--cfg-options do not fit {path}: {error}") from error
+    except Exception as error:  # mmengine merges what has no parts, too, such as the numbers of a list
+        raise UserError(f"--cfg-options do not fit {path}: {type(error).__name__}: {error}") from error
     problems = find_problems(cfg) or check_build(cfg)
     if problems:
         files = files_of(path)

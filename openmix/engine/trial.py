@@ -27,7 +27,7 @@ from openmix.tasks.base import Task
 __all__ = ["check_build", "dry_config"]
 
 DRY_BATCH, DRY_SIZE = 2, 32  # images of a dry run's batch, and their sides where the network takes such
-MOST_CLASSES = 10_000_000
+MOST_CLASSES, MOST_WORKERS = 10_000_000, 1024
 ENCODED = tuple(source for source in SOURCES.values() if issubclass(source, EncodedSource))
 ONE_STEP_EPOCHS = Timeline(((0, 1),))
 
@@ -168,7 +168,13 @@ def _check_layout(num_classes: int, image_shape: Sequence[int]) -> None:
 
 
 def _without_workers(loader: Mapping[str, Any]) -> dict[str, int]:
-    """Return ``num_workers=0`` for a loader that has any; a number below 0 stays, to be refused."""
+    """Return ``num_workers=0`` for a loader that has any; a number below 0 stays, to be refused.
+
+    Raises:
+        UserError: there are to be more than any machine could start.
+    """
+    if loader.get("num_workers", 0) > MOST_WORKERS:
+        raise UserError(f"num_workers={loader['num_workers']} is more than {MOST_WORKERS}")
     return {"num_workers": min(loader["num_workers"], 0)} if "num_workers" in loader else {}
 
 
