@@ -104,8 +104,9 @@ class _Checked:
 
 def content(step: int) -> dict[str, Any]:
     """Return a checkpoint's content whose tensor tells its step."""
-    names = ("timeline", "seed", "best", "metrics", "ema", "optimizer", "scaler", "averages", "hooks")
-    return {**dict.fromkeys(names), "step": step, "model": {"w": torch.full((300,), float(step))}}
+    values = {"timeline": [[0, 10]], "seed": 0, "best": 0.0, "metrics": {}, "ema": None, "scaler": {}, "hooks": {}}
+    values |= {"optimizer": {"state": {}, "param_groups": []}, "averages": {"count": 0, "totals": None}}
+    return {**values, "step": step, "model": {"w": torch.full((300,), float(step))}}
 
 
 def save(folder: str, step: int, is_best: bool, max_keep: int) -> None:

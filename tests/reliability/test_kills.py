@@ -160,7 +160,7 @@ def test_three_kills(forks, lab, tmp_path, loader, ranks):
 @pytest.mark.parametrize(("loader", "ranks"), [("torch", 1), ("resident", 2)])
 def test_twenty_kills_of_the_scripts(lab, tmp_path, record_property, loader, ranks):
     """``train.py`` itself, or ``dist_train.sh``'s launcher with all that it started, or one of its workers."""
-    path = write_config(lab, tmp_path, loader, max_iters=240)
+    path = write_config(lab, tmp_path, loader, max_iters=150)
     script = [sys.executable, str(TOOLS / "train.py")] if ranks == 1 else ["bash", str(TOOLS / "dist_train.sh")]
     command = [*script, path, *([str(ranks)] if ranks > 1 else [])]
     paths = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])

@@ -41,8 +41,9 @@ FAULTS = ["die", pytest.param("fail", marks=SLOW), pytest.param("full", marks=SL
 
 def content(step: int) -> dict[str, Any]:
     """A checkpoint's content whose tensor tells its step."""
-    names = ("timeline", "seed", "best", "metrics", "ema", "optimizer", "scaler", "averages", "hooks")
-    return {**dict.fromkeys(names), "step": step, "model": {"w": torch.full((300,), float(step))}}
+    values = {"timeline": [[0, 10]], "seed": 0, "best": 0.0, "metrics": {}, "ema": None, "scaler": {}, "hooks": {}}
+    values |= {"optimizer": {"state": {}, "param_groups": []}, "averages": {"count": 0, "totals": None}}
+    return {**values, "step": step, "model": {"w": torch.full((300,), float(step))}}
 
 
 def save(folder: Path, step: int, is_best: bool = False, max_keep: int = 2) -> None:
@@ -242,6 +243,7 @@ class TestWorkDir:
                 assert {v for k, v in there.items() if k.endswith("epoch_3.pth")} == {mine["checkpoints/epoch_3.pth"]}
                 lines = there["metrics.jsonl"].decode().splitlines()
                 assert lines[:2] == mine["metrics.jsonl"].decode().splitlines()[:2], where
+                assert mine["metrics.jsonl"] in [v for k, v in there.items() if k.endswith("metrics.jsonl")], where
                 moments.call("hold", folder, lambda folder: {"folder": str(folder), "step": 20}, None, fault)
             assert len(lines) == 2, where
             assert steps(folder / "checkpoints")["last.pth"] == 20
