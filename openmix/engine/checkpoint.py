@@ -6,6 +6,7 @@ checkpoint is executed, the config in it is text.
 """
 
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from typing import Any, cast
 
 import torch
 
+from openmix.engine.content import is_count, odd_structure, spell, unfit_value, unpacks_to
 from openmix.engine.files import HashingFile, sha256, write_atomically, writing
 from openmix.errors import UserError
 
@@ -45,21 +47,39 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         if not matches_manifest(path):
             raise UserError(f"checkpoint {path} is damaged: its size or SHA-256 differs from its manifest.json")
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = _read(path)
     except UserError:
         raise
     except Exception as error:  # torch raises whatever the bytes lead it to
         raise UserError(
             f"checkpoint {path} is damaged, or not a file of tensors and plain values alone ({type(error).__name__})"
         ) from error
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+    if not isinstance(state, dict) or "format" not in state or spell(state["format"]) != spell(FORMAT):
         raise ForeignFileError(f"{path} was not written by openmix's training: it cannot be resumed")
-    if state.get("version") != VERSION:
-        raise UserError(
-            f"{path} was written by another openmix (format {state.get('version')}, this one reads {VERSION})"
-        )
+    if spell(version := state.get("version")) != spell(VERSION):
+        raise UserError(f"{path} was written by another openmix (format {spell(version)}, this one reads {VERSION})")
     if lacking := CONTENT - state.keys():
         raise UserError(f"checkpoint {path} is incomplete: it lacks {', '.join(sorted(lacking))}")
+    if problem := unfit_value(state):
+        raise UserError(f"checkpoint {path} is damaged: {problem}")
+    return state
+
+
+def _read(path: Path, mmap: bool = False) -> Any:
+    """Load a file of tensors and plain values; nothing in it is executed.
+
+    Args:
+        path: the file.
+        mmap: read no tensor's content, which must not be looked at then.
+
+    Raises:
+        Exception: of whatever kind the bytes lead to.
+    """
+    if unpacks_to(path) > path.stat().st_size:
+        raise UserError(f"checkpoint {path} is damaged: it is larger inside than outside")
+    state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    if odd := odd_structure(state):
+        raise UserError(f"checkpoint {path} is damaged: {odd}")
     return state
 
 
@@ -78,19 +98,26 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest's entries by file name; where it is missing or damaged, nothing can be verified."""
     try:
         manifest = json.loads((folder / "manifest.json").read_text())
-        return {name: {key: entry[key] for key in ("step", "size", "sha256")} for name, entry in manifest.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+    except (OSError, ValueError, RecursionError):
         return {}
+    keys = ("step", "size", "sha256")
+    entries = manifest.items() if isinstance(manifest, dict) else []
+    return {
+        name: {key: entry[key] for key in keys}
+        for name, entry in entries
+        if isinstance(entry, dict) and entry.keys() >= set(keys)
+    }
 
 
 def _step_of(path: Path, manifest: Mapping[str, Any]) -> int:
     """Return a checkpoint's step by its entry; without one, after a kill, by its content; -1 where it has none."""
-    if path.name in manifest:
-        return manifest[path.name]["step"]
+    if path.name in manifest and is_count(step := manifest[path.name]["step"]):
+        return step
     try:
-        return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["step"])
+        step = _read(path, mmap=True)["step"]
     except Exception:
         return -1
+    return step if is_count(step) else -1
 
 
 class CheckpointFolder:
@@ -117,7 +144,7 @@ class CheckpointFolder:
             self.folder.mkdir(parents=True, exist_ok=True)
             for left_by_a_kill in self.folder.glob(".*.tmp"):
                 left_by_a_kill.unlink()
-            for in_the_way in [path, *(self.folder / alias for alias in aliases)]:
+            for in_the_way in [path, *(self.folder / name for name in (*aliases, "manifest.json"))]:
                 _set_aside(in_the_way)
             self._write(path, aliases, {"format": FORMAT, "version": VERSION, **state})
         return path
@@ -161,9 +188,13 @@ class CheckpointFolder:
         return None
 
     def _candidates(self, manifest: dict[str, Any]) -> list[Path]:
-        """Return all checkpoints, newest first; of the same step the numbered one, which an alias is a copy of."""
+        """Return all checkpoints, newest first; of the same step the numbered one, which an alias is a copy of.
+
+        Those that do not tell their step come before all others: the newest may be among them, and is to be named.
+        """
         aliases = [path for name in ("last.pth", "best.pth") if (path := self.folder / name).exists()]
-        return sorted([*self._numbered(manifest), *aliases], key=lambda path: _step_of(path, manifest), reverse=True)
+        steps = {path: _step_of(path, manifest) for path in [*self._numbered(manifest), *aliases]}
+        return sorted(steps, key=lambda path: math.inf if steps[path] < 0 else steps[path], reverse=True)
 
     def rewind(self, step: int, aside: Path) -> None:
         """Move the checkpoints of later steps than ``step`` to ``aside``; ``last.pth`` becomes the newest left."""
@@ -205,7 +236,9 @@ def _save(state: dict[str, Any], path: Path) -> dict[str, Any]:
                 raise
             raise hashing.error from None
     try:
-        torch.load(path, map_location="cpu", weights_only=True, mmap=True)  # reads no tensor's content
+        state = _read(path, mmap=True)  # reads no tensor's content
+        if problem := unfit_value(state):
+            raise UserError(problem)
     except Exception as error:
         reason = str(error).split("\n")[0]
         raise UserError(f"a hook's state, or what it adds to the checkpoint, is not plain data: {reason}") from error

@@ -48,7 +48,10 @@ class Averages:
 
     def add(self, report: Tensor) -> None:
         """Take in one step's report (K,)."""
-        self.total = report.clone() if self.total is None else self.total.add_(report)
+        if self.total is None or self.total.shape != report.shape:  # a resumed task may report more than before
+            self.total, self.count = report.clone(), 0
+        else:
+            self.total.add_(report)
         self.count += 1
 
     def pop(self) -> list[float]:

@@ -1,16 +1,20 @@
 """Optimizer and learning-rate schedule from a config."""
 
+import copy
 import inspect
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from openmix.data.timeline import Timeline
 from openmix.engine import schedulers  # noqa: F401  registers its schedulers
+from openmix.engine.content import is_plain, spell
 from openmix.engine.param_groups import apply_multipliers, split_groups
 from openmix.engine.settings import OptimWrapper, ParamwiseCfg
 from openmix.errors import UserError
@@ -52,20 +56,59 @@ def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None
     Raises:
         UserError: it is of another kind of optimizer or of other parameters.
     """
-    saved = state["param_groups"]
-    sizes = [[len(group["params"]) for group in groups] for groups in (saved, optimizer.param_groups)]
-    if sizes[0] != sizes[1] or any(optimizer.defaults.keys() - group.keys() for group in saved):
+    saved, example = state["param_groups"], _example_state(optimizer)
+    numbers = [[group["params"] for group in groups] for groups in (saved, example["param_groups"])]
+    if numbers[0] != numbers[1] or any(optimizer.defaults.keys() - group.keys() for group in saved):
         name = type(optimizer).__name__
         raise UserError(f"the checkpoint holds the state of another optimizer than this config's {name}")
+    # without momentum, SGD says of every parameter that it has gathered nothing
+    gathered = {k: one for k, one in state["state"].items() if any(value is not None for value in one.values())}
+    for number, one in gathered.items():
+        _check_alike(one, example["state"].get(number, {}), f"parameter {number}")
     # some optimizers count their steps in the groups, beside the hyper-parameters
-    groups = [
-        {**before, **now, "params": before["params"]} for before, now in zip(saved, optimizer.param_groups, strict=True)
-    ]
-    optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
-    for parameter, gathered in optimizer.state.items():
-        for name, value in gathered.items():
-            if isinstance(value, Tensor) and value.ndim and value.shape != parameter.shape:
-                raise UserError(f"the checkpoint's {name} is {tuple(value.shape)}, its weight {tuple(parameter.shape)}")
+    groups = []
+    for number, (before, now) in enumerate(zip(saved, optimizer.param_groups, strict=True)):
+        counted = example["param_groups"][number].keys() - now.keys()
+        _check_alike(
+            {key: value for key, value in before.items() if key in counted},
+            {key: example["param_groups"][number][key] for key in counted},
+            f"group {number}",
+        )
+        groups.append({**before, **now, "params": before["params"]})
+    optimizer.load_state_dict({"state": gathered, "param_groups": groups})
+
+
+def _example_state(optimizer: Optimizer) -> dict[str, Any]:
+    """Return the state of an optimizer like this one after a step: what it gathers, and in which shapes."""
+    copied = copy.deepcopy(optimizer)
+    for group in copied.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    copied.step()
+    return copied.state_dict()
+
+
+def _check_alike(found: Mapping[str, Any], example: Mapping[str, Any], where: str) -> None:
+    """Raise UserError unless what a checkpoint holds can take the place of what an optimizer would have gathered."""
+    for name, value in {**dict.fromkeys(example), **found}.items():
+        like = example.get(name, value)
+        plain = is_plain(value) and not value.is_complex() and bool(value.isfinite().all())
+        number = (plain and not value.ndim) or (type(value) in (int, float) and math.isfinite(value))
+        if isinstance(like, Tensor) and like.ndim:
+            fits = plain and value.shape == like.shape
+        elif isinstance(like, Tensor) or type(like) in (int, float):
+            fits = number and (name != "step" or value >= 0)
+        else:
+            fits = type(value) is type(like)
+        if not fits:
+            raise UserError(f"the checkpoint's {spell(name)} of {where} is {_form(value)}, expected {_form(like)}")
+
+
+def _form(value: Any) -> str:
+    """Say what a value is like."""
+    if not isinstance(value, Tensor) or not value.ndim:
+        return spell(value)
+    return f"{tuple(value.shape)} {value.dtype}".removeprefix("torch.")
 
 
 class Schedule:

@@ -30,7 +30,7 @@ from openmix.engine.preprocess import Normalize
 from openmix.engine.resuming import check_data, check_timeline, circumstances
 from openmix.engine.signals import StopRequest
 from openmix.engine.step import TrainStep
-from openmix.engine.weights import load_weights
+from openmix.engine.weights import check_average, load_weights
 from openmix.errors import Reported, UserError
 from openmix.tasks.base import Task
 from openmix.tasks.context import StepContext
@@ -332,6 +332,8 @@ class Trainer:
             which = "this config" if state["ema"] is None else "the checkpoint"
             raise UserError(f"only {which} averages the weights (EMAHook): the checkpoint and the config must agree")
         load_weights(self.task, state["model"])
+        if state["ema"] is not None:
+            check_average(state["ema"], self.task)
         try:
             check_data(state.get("circumstances", self.circumstances), self.circumstances)
             self.iter, self.best, self.metrics = (
@@ -340,7 +342,7 @@ class Trainer:
                 dict(state["metrics"]),
             )
             self.epoch = self.timeline.epoch_of(self.iter)
-            self.schedule.fast_forward(self.iter)
+            self.schedule.fast_forward(min(self.iter, self.max_iters))
             load_optimizer_state(self.optimizer, state["optimizer"])
             self.step.scaler.load_state_dict(state["scaler"])
             self.averages.load_state_dict(state["averages"])
@@ -354,5 +356,10 @@ class Trainer:
     def _restore_hooks(self, state: Mapping[str, Any]) -> None:
         if self.ema is not None:
             self.ema.load_state_dict(state["ema"])
-        self.hooks.load_state_dict(state["hooks"])
+        try:
+            self.hooks.load_state_dict(state["hooks"])
+        except Exception as error:  # what a damaged file holds may be anything
+            raise UserError(
+                f"a hook cannot take the state in the checkpoint: {type(error).__name__}: {error}"
+            ) from error
         self.hooks("after_load_checkpoint", checkpoint=state)

@@ -6,31 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from openmix.engine.checkpoint import ForeignFileError, load_checkpoint
 from openmix.errors import UserError
-from openmix.models.weights import Fitted, fit_weights, read_weights
+from openmix.models.weights import Fitted, check_weights, fit_weights, read_weights
 
-__all__ = ["final_weights", "fitted_weights", "load_weights"]
+__all__ = ["check_average", "final_weights", "fitted_weights", "load_weights"]
 
 
-def final_weights(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the weights in a checkpoint that its run validated: the averaged ones where it averages.
-
-    Raises:
-        UserError: what stands in their place is no dict of tensors by name.
-    """
-    name = "model" if state["ema"] is None else "ema"
-    weights = state[name]
-    if not isinstance(weights, Mapping) or not all(
-        isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in weights.items()
-    ):
-        raise UserError(f"the checkpoint is damaged: its {name!r} is no dict of tensors by name")
-    if name == "model":
-        return weights
+def final_weights(state: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    """Return the weights in a loaded checkpoint that its run validated: the averaged ones where it averages."""
+    if state["ema"] is None:
+        return state["model"]
     prefix = "module."
-    return {key[len(prefix) :]: value for key, value in weights.items() if key.startswith(prefix)}
+    return {key[len(prefix) :]: value for key, value in state["ema"].items() if key.startswith(prefix)}
 
 
 def fitted_weights(path: str | Path, module: nn.Module) -> Fitted:
@@ -48,17 +38,30 @@ def fitted_weights(path: str | Path, module: nn.Module) -> Fitted:
             weights = final_weights(load_checkpoint(path))
     except ForeignFileError:
         weights = read_weights(path)
-    return fit_weights(weights, module)
+    try:
+        return fit_weights(weights, module)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
-def load_weights(module: nn.Module, weights: Mapping[str, Any]) -> None:
+def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Load weights from a checkpoint.
 
     Raises:
-        UserError: they are another network's.
+        UserError: they are another network's, or no numbers.
     """
-    try:
-        module.load_state_dict(weights)
-    except Exception as error:  # what a damaged file holds in their place may be anything
-        lines = [line.strip() for line in str(error).splitlines()[1:4]]
-        raise UserError(f"the checkpoint holds another network than the config's: {' '.join(lines)[:400]}") from error
+    check_weights(weights, module.state_dict())
+    module.load_state_dict(weights)
+
+
+def check_average(ema: Mapping[str, Tensor], module: nn.Module) -> None:
+    """Raise UserError unless a checkpoint's averaged weights are those of this network, and of at least one step.
+
+    Args:
+        ema: an ``AveragedModel``'s state, whose names begin with ``module.``.
+        module: the task.
+    """
+    target = {f"module.{key}": value for key, value in module.state_dict().items()}
+    check_weights(ema, target | {"n_averaged": torch.tensor(1)})
+    if not ema["n_averaged"] > 0:
+        raise UserError("the checkpoint is damaged: its average is of no steps")

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from openmix.errors import UserError
 from openmix.models.weight_styles import STYLES, Style
 
-__all__ = ["Fitted", "fit_weights", "read_weights"]
+__all__ = ["Fitted", "check_weights", "fit_weights", "read_weights"]
 
 # where a file keeps its weights, the first that is there: averages come before what they are averages of, as in a run's
 # own validation. mmengine's 'ema_state_dict' is no average: it swaps the two when it saves.
@@ -142,11 +142,25 @@ def fit_weights(weights: Mapping[str, Tensor], module: nn.Module) -> Fitted:
     # files that are older than this counter lack it, and BatchNorm with a momentum does not read it
     counters = {k: v for k, v in target.items() if k.endswith(".num_batches_tracked") and k not in fitted}
     modules_own = counters | {key: target[key] for key in own}
-    _check(fitted | modules_own, target)
-    _refuse({key: why for key, value in fitted.items() if (why := _odd_values(value, target[key]))})
     fitted |= modules_own
+    check_weights(fitted, target)
     cast = {key: fitted[key].to(dtype=value.dtype) for key, value in target.items()}
     return Fitted(cast, own, ignored, style.name)
+
+
+def check_weights(weights: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
+    """Raise UserError unless weights can take the place of a module's own, with which they share names and shapes.
+
+    Args:
+        weights: by the module's names.
+        target: the module's ``state_dict()``.
+
+    Raises:
+        UserError: names the first few that are missing, unexpected, of another shape or no numbers of a network's.
+    """
+    _refuse({key: form for key, value in weights.items() if (form := _odd_form(value))})
+    _check(weights, target)
+    _refuse({key: why for key, value in weights.items() if (why := _odd_values(value, target[key]))})
 
 
 def _without_copies(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
@@ -224,7 +238,10 @@ def _odd_values(value: Tensor, own: Tensor) -> str:
         return f"{value.dtype}, not {dtype}".replace("torch.", "")
     if value.is_meta:  # as a module's own may be, to see whether the names fit
         return "" if own.is_meta else "without values, of the meta device"
-    return "" if value.to(dtype).isfinite().all() else "not all finite"
+    lost = ~value.to(dtype).isfinite()
+    if lost.any() and not own.is_meta:  # the module's own may have infinities, such as a mask's
+        lost = lost.to(own.device) & own.isfinite()
+    return "not all finite" if lost.any() else ""
 
 
 def _refuse(odd: Mapping[str, str]) -> None:

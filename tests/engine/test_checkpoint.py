@@ -17,8 +17,9 @@ from openmix.errors import UserError
 
 def content(step: int, **others: Any) -> dict[str, Any]:
     """A checkpoint's content whose tensor tells its step."""
-    names = ("timeline", "seed", "best", "metrics", "ema", "optimizer", "scaler", "averages", "hooks")
-    return {**dict.fromkeys(names), "step": step, "model": {"w": torch.full((300,), float(step))}, **others}
+    values = {"timeline": [[0, 10]], "seed": 0, "best": 0.0, "metrics": {}, "ema": None, "scaler": {}, "hooks": {}}
+    values |= {"optimizer": {"state": {}, "param_groups": []}, "averages": {"count": 0, "totals": None}}
+    return {**values, "step": step, "model": {"w": torch.full((300,), float(step))}, **others}
 
 
 def flip_a_bit(path: Path) -> None:

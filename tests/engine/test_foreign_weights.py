@@ -95,4 +95,4 @@ class TestDamaged:
     @pytest.mark.parametrize("content", [5, [torch.zeros(1)], {1: torch.zeros(1)}, {"module.weight": 3}], ids=repr)
     def test_no_weights_where_they_should_be(self, state, tmp_path, name, content):
         torch.save({**state, "ema": None, name: content}, tmp_path / "a.pth")
-        self.refused(tmp_path / "a.pth", f"checkpoint is damaged: its '{name}' is no dict of tensors by name")
+        self.refused(tmp_path / "a.pth", f"a.pth is damaged: its {name} is .*, not tensors by name")

@@ -207,7 +207,7 @@ class TestWorkDir:
             (
                 "model__backbone__widths",
                 [4, 6],
-                "the checkpoint holds another network than the config's: size mismatch",
+                "the checkpoint holds another network than the config's: 11 of another shape",
             ),
             ("model__backbone__widths", [4], "the checkpoint holds another network than the config's: "),
             ("randomness__seed", 1, "the checkpoint was trained with seed 0, this run has 1"),

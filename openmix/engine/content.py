@@ -1,0 +1,171 @@
+"""Whether what a checkpoint holds can be what training wrote. Nothing in it is trusted: no value's type is given.
+
+What depends on the config, such as the shapes of the weights, is for those to check who take them over.
+"""
+
+import math
+import reprlib
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["is_count", "is_plain", "odd_structure", "printable", "spell", "unfit_value", "unpacks_to"]
+
+DEPTH = 100  # of containers in containers
+MAX_PHASES = 1000  # of a timeline; a look-up takes their number squared
+
+
+def unpacks_to(path: Path) -> int:
+    """Return how many bytes a zip file has when it is unpacked, as it says itself; 0 for any other file."""
+    if not zipfile.is_zipfile(path):
+        return 0
+    with zipfile.ZipFile(path) as file:
+        return sum(entry.file_size for entry in file.infolist())
+
+
+def unfit_value(state: Mapping[str, Any]) -> str:
+    """Say which value of a loaded checkpoint is not what it must be; nothing if all are.
+
+    >>> unfit_value({"step": -1})
+    'its step is -1, not a number of steps'
+    """
+    for name, (what, fits) in VALUES.items():
+        if name in state and not fits(state[name]):
+            return f"its {name} is {spell(state[name])}, not {what}"
+    return ""
+
+
+def odd_structure(value: Any, depth: int = DEPTH, seen: set[int] | None = None) -> str:
+    """Say what in a loaded structure is not as plain as it looks; nothing if all is.
+
+    An OrderedDict or a tensor may come with attributes that hide its methods.
+    """
+    seen = set() if seen is None else seen
+    if isinstance(value, Tensor | OrderedDict) and (hidden := vars(value).keys() - {"_metadata"}):
+        return f"a {type(value).__name__} in it has attributes of its own, {spell(sorted(map(str, hidden))[0])}"
+    if not isinstance(value, Mapping | list | tuple) or id(value) in seen:
+        return ""
+    if not depth:
+        return f"it is nested more than {DEPTH} deep"
+    seen.add(id(value))
+    inner = [*value.keys(), *value.values()] if isinstance(value, Mapping) else value
+    return next((odd for one in inner if (odd := odd_structure(one, depth - 1, seen))), "")
+
+
+def is_count(value: Any) -> bool:
+    """Tell whether a value is a whole number from 0 on, of no more than 63 bits."""
+    return type(value) is int and 0 <= value < 1 << 63
+
+
+def _is_number(value: Any) -> bool:
+    """Tell whether a value is a finite number, of a size that floats have, too."""
+    return type(value) in (int, float) and abs(value) < 1e300
+
+
+def _is_score(value: Any) -> bool:
+    """Tell whether a value is a number, or the infinity that anything is better than."""
+    return _is_number(value) or (type(value) is float and not math.isnan(value))
+
+
+def _is_timeline(value: Any) -> bool:
+    """Tell whether phases begin at epoch 0, one after the other, with at least a step an epoch."""
+    if not isinstance(value, list | tuple) or not 0 < len(value) <= MAX_PHASES:
+        return False
+    if not all(isinstance(phase, list | tuple) and len(phase) == 2 and all(map(is_count, phase)) for phase in value):
+        return False
+    firsts = [first for first, _ in value]
+    return firsts[0] == 0 and firsts == sorted(set(firsts)) and all(steps for _, steps in value)
+
+
+def _is_named(value: Any, fits: Callable[[Any], bool] = lambda _: True) -> bool:
+    """Tell whether this is a dict by name, of values that fit."""
+    return isinstance(value, dict) and all(isinstance(key, str) and fits(one) for key, one in value.items())
+
+
+def _are_weights(value: Any) -> bool:
+    return _is_named(value, lambda one: isinstance(one, Tensor)) and bool(value)
+
+
+def _is_optimizer(value: Any) -> bool:
+    """Tell whether this is an optimizer's state, by number of the parameter and name, and its groups."""
+    if not _is_named(value) or value.keys() != {"state", "param_groups"}:
+        return False
+    state, groups = value["state"], value["param_groups"]
+    if not isinstance(state, dict) or not all(is_count(key) and _is_named(one) for key, one in state.items()):
+        return False
+    return isinstance(groups, list) and all(_is_named(one) and isinstance(one.get("params"), list) for one in groups)
+
+
+def _are_averages(value: Any) -> bool:
+    """Tell whether these are sums of the tasks' reports, a row a process, and how many steps they are of."""
+    if not _is_named(value) or value.keys() != {"count", "totals"} or not is_count(value["count"]):
+        return False
+    count, totals = value["count"], value["totals"]
+    if totals is None or not count:
+        return totals is None and not count
+    return is_plain(totals) and totals.dtype == torch.float32 and totals.ndim == 2 and all(totals.shape)
+
+
+def is_plain(value: Any) -> bool:
+    """Tell whether a value is a tensor of numbers that lie in memory, each at a place of its own."""
+    if not isinstance(value, Tensor) or value.is_quantized or value.is_meta or value.is_nested:
+        return False
+    return value.layout is torch.strided and value.nbytes <= value.untyped_storage().nbytes()
+
+
+def _are_circumstances(value: Any) -> bool:
+    """Tell whether this is what :func:`~openmix.engine.resuming.circumstances` says."""
+    if not _is_named(value) or not value.keys() >= CIRCUMSTANCES.keys():
+        return False
+    return all(fits(value[name]) for name, fits in CIRCUMSTANCES.items())
+
+
+CIRCUMSTANCES: dict[str, Callable[[Any], bool]] = {
+    "data": lambda value: value is None or isinstance(value, str),
+    "processes": is_count,
+    "accumulate": is_count,
+    "batch_size": lambda value: value is None or is_count(value),
+    "code": lambda value: _is_named(value, lambda one: isinstance(one, str)),
+    "device": lambda value: isinstance(value, str),
+    "threads": is_count,
+}
+
+# what a checkpoint's values must be
+VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "step": ("a number of steps", is_count),
+    "timeline": ("[first epoch, steps of an epoch] of each phase", _is_timeline),
+    "seed": ("a whole number", lambda value: type(value) is int),
+    "best": ("a number", _is_score),
+    "metrics": ("figures by name", _is_named),
+    "config": ("text", lambda value: isinstance(value, str)),
+    "circumstances": ("what a run depends on", _are_circumstances),
+    "model": ("tensors by name", _are_weights),
+    "ema": ("tensors by name", lambda value: value is None or _are_weights(value)),
+    "optimizer": ("an optimizer's state", _is_optimizer),
+    "scaler": ("numbers by name", lambda value: _is_named(value, lambda one: _is_number(one) and one >= 0)),
+    "averages": ("sums over steps", _are_averages),
+    "damaged": ("a number of images", is_count),
+    "hooks": ("a state by name", _is_named),
+}
+
+
+def spell(value: Any) -> str:
+    """Return a short spelling of a value from a file, on one line.
+
+    >>> spell("a\\n"), spell([1])
+    ("'a\\\\n'", 'a list')
+    """
+    if isinstance(value, int) and value.bit_length() > 99:  # Python spells no more than 4,300 digits
+        return f"a number of {value.bit_length()} bits"
+    plain = value is None or isinstance(value, str | int | float)
+    return printable(reprlib.repr(value)) if plain else f"a {type(value).__name__}"
+
+
+def printable(text: str) -> str:
+    """Return a text from a file or a file system without what would move a terminal's cursor or cannot be encoded."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
