@@ -141,7 +141,7 @@ class CheckpointFolder:
         """
         path, aliases = self.folder / name, ["last.pth", *(["best.pth"] if is_best else [])]
         with writing(path):
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.folder.mkdir(exist_ok=True)  # a work dir that has vanished is not made anew, without the rest
             for left_by_a_kill in self.folder.glob(".*.tmp"):
                 left_by_a_kill.unlink()
             for in_the_way in [path, *(self.folder / name for name in (*aliases, "manifest.json"))]:
@@ -151,7 +151,7 @@ class CheckpointFolder:
 
     def _write(self, path: Path, aliases: list[str], content: dict[str, Any]) -> None:
         # what is about to change has no entry meanwhile: a kill in between must not make it look damaged
-        manifest = {k: v for k, v in read_manifest(self.folder).items() if k not in (path.name, *aliases)}
+        manifest = {k: v for k, v in self._adopted().items() if k not in (path.name, *aliases)}
         self._write_manifest(manifest)
         entry: dict[str, Any] = {"step": content["step"]}
         write_atomically(path, lambda beside: entry.update(_save(content, beside)))
@@ -174,18 +174,34 @@ class CheckpointFolder:
         """
         damaged: list[str] = []
         tried: list[Path] = []
-        for path in self._candidates(read_manifest(self.folder)):
+        manifest = read_manifest(self.folder)
+        for path in self._candidates(manifest):
             if any(path.samefile(other) for other in tried):
                 continue
             tried.append(path)
             try:
-                return path, load_checkpoint(path)
+                state = load_checkpoint(path)
             except UserError as error:
                 damaged.append(str(error))
                 warn(f"{error}; trying another")
+                continue
+            lost = [self.folder / name for name, entry in manifest.items() if is_count(entry["step"])]
+            lost = [path for path in lost if _step_of(path, manifest) > state["step"] and not path.exists()]
+            if lost:
+                names = ", ".join(sorted(path.name for path in lost))
+                warn(f"{self.folder} lacks {names}, which its manifest.json lists")
+            return path, state
         if damaged:
             raise UserError("no checkpoint is left to resume from:\n" + "\n".join(damaged))
         return None
+
+    def _adopted(self) -> dict[str, Any]:
+        """Return the manifest with entries for checkpoints that a kill has left without one."""
+        manifest = read_manifest(self.folder)
+        for path in self._candidates(manifest):
+            if path.name not in manifest and path.is_file() and (step := _step_of(path, manifest)) >= 0:
+                manifest[path.name] = {"step": step, "size": path.stat().st_size, "sha256": sha256(path)}
+        return manifest
 
     def _candidates(self, manifest: dict[str, Any]) -> list[Path]:
         """Return all checkpoints, newest first; of the same step the numbered one, which an alias is a copy of.
@@ -197,22 +213,33 @@ class CheckpointFolder:
         return sorted(steps, key=lambda path: math.inf if steps[path] < 0 else steps[path], reverse=True)
 
     def rewind(self, step: int, aside: Path) -> None:
-        """Move the checkpoints of later steps than ``step`` to ``aside``; ``last.pth`` becomes the newest left."""
-        for path in self.after(step):
+        """Move the checkpoints of later steps than ``step`` to ``aside``; ``last.pth`` becomes the newest left.
+
+        It is there throughout: a kill in between leaves it as it was, or moved on.
+        """
+        later, manifest, last = self.after(step), read_manifest(self.folder), self.folder / "last.pth"
+        names = {path.name for path in later}
+        manifest = {k: v for k, v in manifest.items() if k not in names and (self.folder / k).exists()}
+        self._write_manifest(manifest)  # as in a save: what is about to change has no entry meanwhile
+        left = [path for path in self._candidates(manifest) if path not in later and path.is_file()]
+        left = [path for path in left if _step_of(path, manifest) >= 0]
+        if left and (last in later or not last.exists()):
+            if last.is_file():
+                _link(last, aside / last.name)
+                later.remove(last)
+            elif last in later:
+                shutil.move(last, aside / last.name)
+                later.remove(last)
+            write_atomically(last, lambda beside: _link(left[0], beside))
+            manifest |= {last.name: manifest[left[0].name]} if left[0].name in manifest else {}
+        for path in later:
             shutil.move(path, aside / path.name)
-        manifest = {k: v for k, v in read_manifest(self.folder).items() if (self.folder / k).exists()}
-        left = self._numbered(manifest)
-        if left and not (self.folder / "last.pth").exists():
-            write_atomically(self.folder / "last.pth", lambda beside: _link(left[0], beside))
-            manifest |= {"last.pth": manifest[left[0].name]} if left[0].name in manifest else {}
         self._write_manifest(manifest)
 
     def after(self, step: int) -> list[Path]:
         """Return the checkpoints of later steps than ``step``, ``last.pth`` and ``best.pth`` among them."""
         manifest = read_manifest(self.folder)
-        aliases = [self.folder / name for name in ("last.pth", "best.pth") if name in manifest]
-        paths = [*self._numbered(manifest), *aliases]
-        return [path for path in paths if path.exists() and _step_of(path, manifest) > step]
+        return [path for path in self._candidates(manifest) if _step_of(path, manifest) > step]
 
     def _numbered(self, manifest: dict[str, Any]) -> list[Path]:
         """Return ``epoch_N.pth`` and ``iter_N.pth``, newest first."""

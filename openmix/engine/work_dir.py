@@ -90,13 +90,15 @@ def _check_space(work_dir: Path, needs: int) -> None:
 
 
 def _make_room(work_dir: Path, step: int | None) -> None:
+    for left_by_a_kill in (path for name in ("run.json", "metrics.jsonl") for path in work_dir.glob(f".{name}.*.tmp")):
+        left_by_a_kill.unlink()
     checkpoints = CheckpointFolder(work_dir / "checkpoints")
     if step is not None:
         if checkpoints.after(step):
             aside = _aside(work_dir)
-            checkpoints.rewind(step, aside)
             with contextlib.suppress(FileNotFoundError):
                 shutil.copy2(work_dir / "metrics.jsonl", aside)
+            checkpoints.rewind(step, aside)
         MetricsFile(work_dir / "metrics.jsonl").keep_until(step)
         return
     old = [path for name in RUN_FILES if (path := work_dir / name).exists()]
