@@ -223,7 +223,9 @@ class _LogFile(logging.FileHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's name
         self._failed = True
-        print(f"cannot write {self.baseFilename}: {sys.exc_info()[1]}; no more lines go there", file=sys.stderr)
+        error = sys.exc_info()[1]
+        reason = error.strerror if isinstance(error, OSError) else error
+        print(f"cannot write {self.baseFilename}: {reason}; no more lines go there", file=sys.stderr)
 
 
 def open_logger(work_dir: Path | None, world: World, quiet: bool = False) -> tuple[logging.Logger, Console]:

@@ -21,7 +21,7 @@ from openmix.engine.settings import Preprocessor, Randomness
 from openmix.engine.trainer import Stopped, Trainer
 from openmix.engine.trial import dry_config
 from openmix.engine.weights import fitted_weights
-from openmix.engine.work_dir import held, recorded
+from openmix.engine.work_dir import cannot_hold, held, recorded
 from openmix.errors import Reported, UserError
 
 __all__ = ["dry_run", "test", "train"]
@@ -136,7 +136,8 @@ def dry_run(cfg: Config, work_dir: str, world: World) -> list[str]:
     """Train 2 steps and validate one batch in ``work_dir``; return notes on what could not be tried."""
     dry, notes = dry_config(cfg, work_dir)
     train(dry, "dry run", world, quiet=True)
-    return notes
+    problem = cannot_hold(Path(cfg.work_dir))
+    return [*notes, problem] if problem else notes
 
 
 def _checkpoint_to_resume(work_dir: Path, resume: bool | str, warnings: list[str]) -> dict[str, Any] | None:

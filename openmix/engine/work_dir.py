@@ -17,7 +17,7 @@ from openmix.engine.files import writing
 from openmix.engine.records import MetricsFile, write_json
 from openmix.errors import Reported, UserError, WriteError
 
-__all__ = ["held", "recorded"]
+__all__ = ["cannot_hold", "held", "recorded"]
 
 # what a run puts into its work dir; other files there are not its own, and stay
 RUN_FILES = ("run.json", "config.py", "checkpoints", "metrics.jsonl", "train.log", "vis_data", "nonfinite")
@@ -77,6 +77,14 @@ def _lock(work_dir: Path) -> FileLock:
         raise UserError(f"another run is writing to {work_dir}; name another with --work-dir") from None
     owner.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
     return lock
+
+
+def cannot_hold(work_dir: Path) -> str:
+    """Say why a run could not use a work dir, without touching it; nothing where it seems to be able to."""
+    existing = next(path for path in (work_dir, *work_dir.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        return f"work dir {work_dir} cannot be made: {existing} is a file"
+    return "" if os.access(existing, os.W_OK | os.X_OK) else f"work dir {work_dir} cannot be written to"
 
 
 def _check_space(work_dir: Path, needs: int) -> None:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from openmix.commands import run_command
 from openmix.engine.distributed import World
 from openmix.engine.work_dir import held
 from openmix.errors import UserError
@@ -13,6 +14,7 @@ from openmix.errors import UserError
 HOLD = """
 import sys
 from pathlib import Path
+from openmix.commands import run_command
 from openmix.engine.distributed import World
 from openmix.engine.work_dir import held
 with held(Path(sys.argv[1]), None, World()):
@@ -80,3 +82,16 @@ def test_resuming_with_another_config_is_said(lab, tmp_path):
     log = (run / "train.log").read_text()
     assert log.count("this config is not") == 1
     assert "resuming after step 12; nothing is left to train" in log
+
+
+def test_a_dry_run_says_what_the_work_dir_lacks(lab, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    path = lab.write(tmp_path, work_dir=str(tmp_path / "file" / "run"))
+    assert run_command("check", [path, "--dry-run"]) == 0
+    assert (
+        f"work dir {tmp_path / 'file' / 'run'} cannot be made: {tmp_path / 'file'} is a file" in capsys.readouterr().out
+    )
+    path = lab.write(tmp_path, work_dir=str(tmp_path / "new" / "run"))
+    assert run_command("check", [path, "--dry-run"]) == 0
+    assert "work dir" not in capsys.readouterr().out
+    assert not (tmp_path / "new").exists()
