@@ -33,6 +33,14 @@ TYPED: dict[str, Registry] = {
     "vis_backends": VISBACKENDS,
     "param_scheduler": PARAM_SCHEDULERS,
 }
+LISTS = (
+    "custom_hooks",
+    "vis_backends",
+    "param_scheduler",
+    "loaders",
+    "pipeline",
+    "transforms",
+)  # where several may stand
 # keys beside a part's own arguments, which say how the run is to use it
 NOTHING: dict[str, Any] = {}
 EXTRA: dict[str, dict[str, Any]] = {
@@ -56,7 +64,12 @@ def find_problems(cfg: Mapping[str, Any]) -> list[Problem]:
         if key in settings.SECTIONS:
             problems += _call(settings.SECTIONS[key], value, key)
         elif key in TYPED and value is not None:
-            problems += _typed(value, TYPED[key], key, EXTRA.get(key, {}))
+            several = key in LISTS and isinstance(value, list | tuple)
+            for path, item in [(f"{key}.{i}", item) for i, item in enumerate(value)] if several else [(key, value)]:
+                if isinstance(item, Mapping):
+                    problems += _typed(item, TYPED[key], path, EXTRA.get(key, {}))
+                else:
+                    problems.append((path, f"must be a dict with 'type', got {item!r}"))
         elif key in PLAIN:
             problems += _value(value, PLAIN[key], key)
         elif key not in TYPED:
@@ -66,7 +79,9 @@ def find_problems(cfg: Mapping[str, Any]) -> list[Problem]:
         if isinstance(cfg.get(outer), Mapping) and cfg[outer].get(inner) is not None:
             problems += _call(section, cfg[outer][inner], key)
     if isinstance(cfg.get("optim_wrapper"), Mapping) and cfg["optim_wrapper"].get("optimizer") is not None:
-        problems += _typed(cfg["optim_wrapper"]["optimizer"], OPTIMIZERS, "optim_wrapper.optimizer")
+        optimizer, path = cfg["optim_wrapper"]["optimizer"], "optim_wrapper.optimizer"
+        if isinstance(optimizer, Mapping):  # what else it may be is told above
+            problems += _typed(optimizer, OPTIMIZERS, path)
     return problems
 
 
@@ -127,6 +142,8 @@ def _argument(key: str, value: Any, hint: Any, path: str) -> list[Problem]:
     registry = SLOTS.get(key)
     items = value if isinstance(value, list | tuple) else [value]
     if registry is not None and any(isinstance(item, Mapping) for item in items):
+        if items is value and key not in LISTS:
+            return [(path, f"must be a dict with 'type', got {value!r}")]
         return _typed(value, registry, path)
     return _value(value, hint, path)
 

@@ -10,10 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from mmengine.config import Config
 
 from openmix.engine.check import find_problems
 from openmix.engine.config_files import files_of, read_config
+from openmix.engine.plain_yaml import PlainLoader
 from openmix.engine.trial import check_build
 from openmix.errors import UserError
 
@@ -63,9 +65,10 @@ def _origin(key: str, files: list[str], overrides: Mapping[str, Any]) -> str:
 
 def _depth_written(file: str, key: str) -> int:
     """Return how many parts of a dotted key a config file spells out: ``a = dict(b=[dict(c=1)])`` has a.b.0.c whole."""
-    if not file.endswith(".py"):
-        return 0
-    parts, entries = key.split("."), _entries(ast.parse(Path(file).read_text(encoding="utf-8")))
+    text = Path(file).read_text(encoding="utf-8")
+    # JSON is YAML, and both hold data alone: their values are Python's literals
+    tree = ast.parse(text if file.endswith(".py") else f"_ = {yaml.load(text, PlainLoader)!r}")
+    parts, entries = key.split("."), _entries(tree if file.endswith(".py") else _entries(tree)["_"])
     for depth, part in enumerate(parts):
         if "_delete_" in entries:  # it takes nothing over from its bases
             break

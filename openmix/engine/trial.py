@@ -28,6 +28,7 @@ __all__ = ["check_build", "dry_config"]
 
 DRY_BATCH, DRY_SIZE = 2, 32  # images of a dry run's batch, and their sides where the network takes such
 MOST_CLASSES, MOST_WORKERS = 10_000_000, 1024
+LARGEST = torch.finfo(torch.float32).max
 ENCODED = tuple(source for source in SOURCES.values() if issubclass(source, EncodedSource))
 ONE_STEP_EPOCHS = Timeline(((0, 1),))
 
@@ -63,6 +64,10 @@ def check_build(cfg: Mapping[str, Any]) -> list[Problem]:
                 attempt("model", _try_network, cfg["model"], task, images)
     if not problems:
         optimizer = attempt("optim_wrapper.optimizer", build_optimizer, sections["optim_wrapper"], task)
+    if not problems:
+        numbers = [{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups]
+        attempt("optim_wrapper", _check_numbers, numbers)
+        attempt("param_scheduler", _check_numbers, cfg.get("param_scheduler"))
     if not problems:
         epochs = sections["train_cfg"].max_epochs or 1
         attempt("param_scheduler", Schedule, cfg.get("param_scheduler"), optimizer, ONE_STEP_EPOCHS, epochs, epochs)
@@ -157,6 +162,18 @@ def _stand_in(loader: Mapping[str, Any], length: int) -> dict[str, Any] | None:
     if lookup(loader.get("type"), LOADERS) is ResidentLoader and source in ENCODED:
         raise UserError(not_in_memory(name_of(source)))
     return {**loader, **_without_workers(loader), "dataset": images}
+
+
+def _check_numbers(value: Any, name: str = "") -> None:
+    """Raise UserError for a number with which float32 cannot compute, wherever it stands in a part's config."""
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            _check_numbers(part, str(key))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            _check_numbers(part, name)
+    elif isinstance(value, int | float) and not abs(value) <= LARGEST:
+        raise UserError(f"{name} must be a number of float32, got {value}")
 
 
 def _check_layout(num_classes: int, image_shape: Sequence[int]) -> None:
