@@ -74,14 +74,14 @@ def _compare(batch: "Batch", entry: Mapping[str, Any]) -> str:
 
 
 def _write(batch: "Batch", stem: Path) -> None:
-    from safetensors.torch import save_file
+    from safetensors.torch import save
     from torchvision.utils import save_image
 
     from openmix.engine.files import write_atomically
 
     views = {f"view_{number}": view.contiguous() for number, view in enumerate(batch.views)}
     tensors = {**views, "labels": batch.labels, "index": batch.index}
-    write_atomically(stem.with_suffix(".safetensors"), lambda beside: save_file(tensors, beside))
+    write_atomically(stem.with_suffix(".safetensors"), lambda beside: beside.write_bytes(save(tensors)) and None)
     images = batch.images
     if batch.pixel_range is not None:
         black, white = batch.pixel_range[:, :, None, None]

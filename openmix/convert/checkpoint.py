@@ -73,9 +73,9 @@ def convert_checkpoint(old: str, new: str, config: str) -> Converted:
 
 def _write(weights: dict[str, Tensor], meta: dict[str, str], path: Path, suffix: str) -> None:
     if suffix == ".safetensors":
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
-        save_file(weights, path, meta)
+        path.write_bytes(save(weights, meta))  # save_file would let nobody else read it
     else:
         torch.save({"meta": meta, "state_dict": weights}, path)
 

@@ -259,7 +259,7 @@ class TestMistakes:
         ("kind", "message"),
         [
             ("missing", "no checkpoint "),
-            ("folder", "no checkpoint "),
+            ("folder", "is a folder, not a checkpoint"),
             ("truncated", "is damaged"),
             ("empty", "is damaged"),
             ("text", "is damaged, or not a file of tensors"),

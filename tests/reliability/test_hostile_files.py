@@ -180,6 +180,7 @@ def test_text_in_a_checkpoint_is_data(place, canary, lab, capsys, monkeypatch, t
     names = {"config": planted, "cfg": planted, "meta": {"config": planted, "cfg": planted, "exp_name": planted}}
     content = {**state, **names, "hooks": dict(state["hooks"]), "message_hub": planted}
     folder = CheckpointFolder("planted/checkpoints")
+    Path("planted").mkdir()
     folder.save("epoch_1.pth", {key: value for key, value in content.items() if key not in ("format", "version")})
     path = "planted/checkpoints/epoch_1.pth"
     assert run_command("test", ["tiny.py", path]) == 0

@@ -138,7 +138,7 @@ def _read_header(folder: Path) -> dict[str, Any]:
         right = header["format"] == FORMAT and all(isinstance(text, str) for text in texts)
         right = right and all(type(count) is int and count > 0 for count in counts)
         right = right and counts[4:] == [length * channels * height * width, 8 * length]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         right = False
     if not right:
         raise UserError(f"{path} is damaged, or no header of {FORMAT!r}; {MADE_BY}")

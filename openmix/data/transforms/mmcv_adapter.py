@@ -122,7 +122,7 @@ def _find(name: str) -> Callable[..., Any]:
     if name in NOT_TAKEN:
         raise UserError(f"mmcv.{name} has no place in a pipeline of openmix: {NOT_TAKEN[name]}; leave it out")
     registry = _registry()
-    found = registry.get(name)
+    found = registry.module_dict.get(name)  # get() would import, and so run, what a dotted name may lead to
     if found is None:
         known = [f"mmcv.{known}" for known in registry.module_dict if known not in NOT_TAKEN]
         raise UserError(f"mmcv registers no transform {name!r}{did_you_mean(f'mmcv.{name}', known)}")
