@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import torch
 
-from openmix.engine.content import is_count, odd_structure, spell, unfit_value, unpacks_to
+from openmix.engine.content import is_count, read_plain, spell, unfit_value
 from openmix.engine.files import HashingFile, sha256, write_atomically, writing
 from openmix.errors import UserError
 
@@ -47,7 +47,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     try:
         if not matches_manifest(path):
             raise UserError(f"checkpoint {path} is damaged: its size or SHA-256 differs from its manifest.json")
-        state = _read(path)
+        state = read_plain(path)
     except UserError:
         raise
     except Exception as error:  # torch raises whatever the bytes lead it to
@@ -62,24 +62,6 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise UserError(f"checkpoint {path} is incomplete: it lacks {', '.join(sorted(lacking))}")
     if problem := unfit_value(state):
         raise UserError(f"checkpoint {path} is damaged: {problem}")
-    return state
-
-
-def _read(path: Path, mmap: bool = False) -> Any:
-    """Load a file of tensors and plain values; nothing in it is executed.
-
-    Args:
-        path: the file.
-        mmap: read no tensor's content, which must not be looked at then.
-
-    Raises:
-        Exception: of whatever kind the bytes lead to.
-    """
-    if unpacks_to(path) > path.stat().st_size:
-        raise UserError(f"checkpoint {path} is damaged: it is larger inside than outside")
-    state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
-    if odd := odd_structure(state):
-        raise UserError(f"checkpoint {path} is damaged: {odd}")
     return state
 
 
@@ -114,9 +96,10 @@ def _step_of(path: Path, manifest: Mapping[str, Any]) -> int:
     if path.name in manifest and is_count(step := manifest[path.name]["step"]):
         return step
     try:
-        step = _read(path, mmap=True)["step"]
+        state = read_plain(path, mmap=True)
     except Exception:
         return -1
+    step = state.get("step") if isinstance(state, dict) else None
     return step if is_count(step) else -1
 
 
@@ -144,7 +127,7 @@ class CheckpointFolder:
             self.folder.mkdir(exist_ok=True)  # a work dir that has vanished is not made anew, without the rest
             for left_by_a_kill in self.folder.glob(".*.tmp"):
                 left_by_a_kill.unlink()
-            for in_the_way in [path, *(self.folder / name for name in (*aliases, "manifest.json"))]:
+            for in_the_way in [path, *(self.folder / alias for alias in aliases)]:
                 _set_aside(in_the_way)
             self._write(path, aliases, {"format": FORMAT, "version": VERSION, **state})
         return path
@@ -247,6 +230,7 @@ class CheckpointFolder:
         return sorted(paths, key=lambda path: _step_of(path, manifest), reverse=True)
 
     def _write_manifest(self, manifest: dict[str, Any]) -> None:
+        _set_aside(self.folder / "manifest.json")
         text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
         write_atomically(self.folder / "manifest.json", lambda beside: beside.write_text(text) and None)
 
@@ -263,7 +247,7 @@ def _save(state: dict[str, Any], path: Path) -> dict[str, Any]:
                 raise
             raise hashing.error from None
     try:
-        state = _read(path, mmap=True)  # reads no tensor's content
+        state = read_plain(path, mmap=True)  # reads no tensor's content
         if problem := unfit_value(state):
             raise UserError(problem)
     except Exception as error:
@@ -273,7 +257,7 @@ def _save(state: dict[str, Any], path: Path) -> dict[str, Any]:
 
 
 def _set_aside(path: Path) -> None:
-    """Give another name to a folder that has taken a checkpoint's place."""
+    """Give another name to a folder that has taken a file's place."""
     if path.is_dir():
         names = (path.with_name(f"{path.name}.{number}.folder") for number in range(1, 1000))
         path.rename(next(name for name in names if not name.exists()))

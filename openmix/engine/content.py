@@ -5,6 +5,7 @@ What depends on the config, such as the shapes of the weights, is for those to c
 
 import math
 import reprlib
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -14,18 +15,35 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["is_count", "is_plain", "odd_structure", "printable", "spell", "unfit_value", "unpacks_to"]
+from openmix.errors import UserError
+
+__all__ = ["is_count", "is_plain", "printable", "read_plain", "spell", "unfit_value"]
 
 DEPTH = 100  # of containers in containers
 MAX_PHASES = 1000  # of a timeline; a look-up takes their number squared
 
 
-def unpacks_to(path: Path) -> int:
-    """Return how many bytes a zip file has when it is unpacked, as it says itself; 0 for any other file."""
-    if not zipfile.is_zipfile(path):
-        return 0
-    with zipfile.ZipFile(path) as file:
-        return sum(entry.file_size for entry in file.infolist())
+def read_plain(path: Path, mmap: bool = False) -> Any:
+    """Load a file of tensors and plain values; nothing in it is executed.
+
+    Args:
+        path: the file.
+        mmap: read no tensor's content, which must not be looked at then: it may lie beyond the file's end.
+
+    Raises:
+        UserError: it is not as plain as it looks, or larger inside than outside.
+        Exception: of whatever kind the bytes lead torch to.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as file:
+            if sum(entry.file_size for entry in file.infolist()) > path.stat().st_size:
+                raise UserError(f"checkpoint {path} is damaged: it is larger inside than outside")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what there is to say of odd contents is said by errors
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+    if odd := _odd_structure(state):
+        raise UserError(f"checkpoint {path} is damaged: {odd}")
+    return state
 
 
 def unfit_value(state: Mapping[str, Any]) -> str:
@@ -40,26 +58,33 @@ def unfit_value(state: Mapping[str, Any]) -> str:
     return ""
 
 
-def odd_structure(value: Any, depth: int = DEPTH, seen: set[int] | None = None) -> str:
+def _odd_structure(value: Any, depth: int = DEPTH, seen: set[int] | None = None) -> str:
     """Say what in a loaded structure is not as plain as it looks; nothing if all is.
 
     An OrderedDict or a tensor may come with attributes that hide its methods.
     """
     seen = set() if seen is None else seen
-    if isinstance(value, Tensor | OrderedDict) and (hidden := vars(value).keys() - {"_metadata"}):
-        return f"a {type(value).__name__} in it has attributes of its own, {spell(sorted(map(str, hidden))[0])}"
+    if isinstance(value, Tensor | OrderedDict) and any(hasattr(type(value), str(name)) for name in vars(value)):
+        return f"a {type(value).__name__} in it has other values in place of its methods"
     if not isinstance(value, Mapping | list | tuple) or id(value) in seen:
         return ""
     if not depth:
         return f"it is nested more than {DEPTH} deep"
     seen.add(id(value))
     inner = [*value.keys(), *value.values()] if isinstance(value, Mapping) else value
-    return next((odd for one in inner if (odd := odd_structure(one, depth - 1, seen))), "")
+    return next((odd for one in inner if (odd := _odd_structure(one, depth - 1, seen))), "")
 
 
 def is_count(value: Any) -> bool:
     """Tell whether a value is a whole number from 0 on, of no more than 63 bits."""
     return type(value) is int and 0 <= value < 1 << 63
+
+
+def is_plain(value: Any) -> bool:
+    """Tell whether a value is a tensor of numbers that lie in memory, each at a place of its own."""
+    if not isinstance(value, Tensor) or value.is_quantized or value.is_meta or value.is_nested:
+        return False
+    return value.layout is torch.strided and value.nbytes <= value.untyped_storage().nbytes()
 
 
 def _is_number(value: Any) -> bool:
@@ -109,13 +134,6 @@ def _are_averages(value: Any) -> bool:
     if totals is None or not count:
         return totals is None and not count
     return is_plain(totals) and totals.dtype == torch.float32 and totals.ndim == 2 and all(totals.shape)
-
-
-def is_plain(value: Any) -> bool:
-    """Tell whether a value is a tensor of numbers that lie in memory, each at a place of its own."""
-    if not isinstance(value, Tensor) or value.is_quantized or value.is_meta or value.is_nested:
-        return False
-    return value.layout is torch.strided and value.nbytes <= value.untyped_storage().nbytes()
 
 
 def _are_circumstances(value: Any) -> bool:

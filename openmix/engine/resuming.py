@@ -102,7 +102,7 @@ def what_differs(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     Raises:
         UserError: what the checkpoint says there is damaged.
     """
-    warnings = _other_config(before["config"], now["config"])
+    warnings = _other_config(before["config"], now["config"]) if "config" in before else []
     if "circumstances" not in before:
         return warnings
     then, today = before["circumstances"], now["circumstances"]
@@ -112,8 +112,8 @@ def what_differs(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
         raise UserError(f"the checkpoint is damaged: its circumstances are {then!r:.200}") from error
 
 
-def _other_config(before: Any, now: Any) -> list[str]:
-    one, other = _sections(str(before)), _sections(str(now))
+def _other_config(before: str, now: str) -> list[str]:
+    one, other = _sections(before), _sections(now)
     changed = sorted(
         key for key in one.keys() | other.keys() if one.get(key) != other.get(key) and key not in NOT_HASHED
     )
