@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 ROOT = Path(__file__).parents[2]
 ON_CPU = {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
@@ -225,31 +224,3 @@ def test_wandb_offline(start, lab, tmp_path):
     assert finish(process)[0] == 0
     (log,) = (tmp_path / "run" / "vis_data" / "wandb").glob("offline-run-*/run-*.wandb")
     assert b"val/top1" in log.read_bytes()
-
-
-@pytest.mark.slow
-def test_kills_at_random_moments_lose_at_most_one_interval(start, lab, tmp_path):
-    """SIGKILL, twelve times: what is left can always be resumed, and the run ends as if nothing had happened."""
-    generator = torch.Generator().manual_seed(0)
-    every_step = {"checkpoint": {"interval": 1, "by_epoch": False}, "logger": {"interval": 1}}
-    path = lab.write(tmp_path, default_hooks=every_step, train_cfg={"max_epochs": 40, "val_interval": 5})
-    last = 0
-    for _ in range(12):
-        process = start("train.py", path, "--work-dir", "run", "--resume")
-        deadline = time.monotonic() + 60
-        log = tmp_path / "run" / "metrics.jsonl"
-        size = log.stat().st_size if log.exists() else 0
-        while process.poll() is None and (not log.exists() or log.stat().st_size <= size):
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        time.sleep(float(torch.rand((), generator=generator)) * 0.3)
-        process.kill()
-        process.communicate()
-        state = lab.state(tmp_path / "run")
-        assert state["step"] >= last
-        last = state["step"]
-        assert max(r["step"] for r in lab.records(tmp_path / "run")) <= last + 1
-    assert last > 12
-    lab.train(path, tmp_path / "run", resume=True)
-    lab.train(path, tmp_path / "whole")
-    lab.assert_same_run(tmp_path / "whole", tmp_path / "run")
