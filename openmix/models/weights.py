@@ -258,5 +258,5 @@ def _size(tensor: Tensor) -> str:
 
 
 def _first(names: Iterable[str]) -> str:
-    names = list(names)
+    names = [name if name.isprintable() else ascii(name) for name in names]
     return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

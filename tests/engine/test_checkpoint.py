@@ -12,6 +12,7 @@ import torch
 
 from openmix.engine import checkpoint as module
 from openmix.engine.checkpoint import CheckpointFolder, load_checkpoint
+from openmix.engine.ema import EMAHook
 from openmix.errors import UserError
 
 
@@ -262,6 +263,24 @@ class TestInARun:
         torch.save({**state, "config": attack, "cfg": attack, "meta": {"config": attack, "cfg": attack}}, evil)
         assert lab.train(path, tmp_path / "run", resume=str(evil)) is not None
         assert not (tmp_path / "executed").exists()
+
+    @pytest.mark.parametrize("part", ["model", "ema"])
+    def test_weights_that_are_no_numbers_are_not_trained_on(self, lab, tmp_path, part):
+        path = lab.write(tmp_path, custom_hooks=[{"type": "EMAHook", "momentum": 0.3}])
+        lab.train(path, tmp_path / "run", stop_after=3)
+        state = torch.load(tmp_path / "run" / "checkpoints" / "iter_3.pth", weights_only=True)
+        next(value for key, value in state[part].items() if key.endswith("head.fc.bias"))[3] = float("nan")
+        torch.save(state, tmp_path / "nan.pth")
+        with pytest.raises(UserError, match=r"head\.fc\.bias \(not all finite\)"):
+            lab.train(path, tmp_path / "run", resume=str(tmp_path / "nan.pth"))
+
+    def test_a_hook_that_cannot_take_its_state_is_one_message(self, lab, tmp_path, monkeypatch):
+        path = lab.write(tmp_path, custom_hooks=[{"type": "EMAHook", "momentum": 0.3}])
+        monkeypatch.setattr(EMAHook, "state_dict", lambda self: {"a": 1}, raising=False)
+        monkeypatch.setattr(EMAHook, "load_state_dict", lambda self, state: state["b"], raising=False)
+        lab.train(path, tmp_path / "run", stop_after=3)
+        with pytest.raises(UserError, match="a hook cannot take the state in the checkpoint: KeyError: 'b'"):
+            lab.train(path, tmp_path / "run", resume=True)
 
     def test_damaged_newest_is_passed_over_and_the_run_ends_as_ever(self, lab, tmp_path):
         path = lab.write(tmp_path)

@@ -127,6 +127,37 @@ class TestOptimizerState:
         with pytest.raises(UserError, match=f"another optimizer than this config's {cfg['type']}"):
             load_optimizer_state(self.trained(cfg), state)
 
+    @pytest.mark.parametrize(
+        "name", ["SGD", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop", "ASGD", "Adagrad", "Adadelta",
+                 "Adafactor", "Lamb", "Lars", "Adan", "Lion", "MADGRAD", "AdaBelief", "Adopt"]
+    )  # fmt: skip
+    @pytest.mark.parametrize("steps", [1, 3])
+    def test_what_an_optimizer_has_gathered_fits_it(self, name, steps):
+        before, now = self.trained({"type": name, "lr": 0.1}, steps), self.trained({"type": name, "lr": 0.1}, steps=0)
+        load_optimizer_state(now, before.state_dict())
+        one, other = before.state_dict(), now.state_dict()
+        assert one["state"].keys() == other["state"].keys()
+        for key in one["state"]:
+            for value, same in zip(one["state"][key].values(), other["state"][key].values(), strict=True):
+                assert torch.equal(torch.as_tensor(value), torch.as_tensor(same)) if value is not None else same is None
+
+    def test_momentum_may_be_new(self):
+        now = self.trained({"type": "SGD", "lr": 0.1, "momentum": 0.9}, steps=0)
+        load_optimizer_state(now, self.trained({"type": "SGD", "lr": 0.1}).state_dict())
+        assert now.state_dict()["state"] == {}
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [("exp_avg", None), ("exp_avg", torch.zeros(3)), ("exp_avg", torch.full((2, 2), float("nan"))), ("step", "x"),
+         ("exp_avg", torch.zeros(2, 2, dtype=torch.complex64)), ("exp_avg", torch.zeros(2, 2).to_sparse()),
+         ("exp_avg_sq", torch.zeros(()).expand(2, 2)), ("step", torch.tensor(-1.0)), ("step", float("inf"))],
+    )  # fmt: skip
+    def test_what_no_optimizer_gathers_is_refused(self, name, value):
+        state = self.trained({"type": "AdamW", "lr": 0.1}).state_dict()
+        state["state"][0][name] = value
+        with pytest.raises(UserError, match=f"the checkpoint's '{name}' of parameter 0 is .*, expected"):
+            load_optimizer_state(self.trained({"type": "AdamW", "lr": 0.1}, steps=0), state)
+
     def test_other_parameters_are_refused(self):
         optimizer = self.trained({"type": "SGD", "lr": 0.1})
         state = optimizer.state_dict()

@@ -46,10 +46,24 @@ def _joined(data: bytes, at: int, extent: int, change: Callable[[bytes], bytes])
     return before + change(within) + after
 
 
+def _entries(data: bytes) -> dict[str, bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as file:
+        return {name: file.read(name) for name in file.namelist()}
+
+
+def with_code_of(other: bytes, data: bytes) -> bytes:
+    """A checkpoint with another file's pickle in the place of its own."""
+    code = next(content for name, content in _entries(other).items() if name.endswith("data.pkl"))
+    return _inner(data, lambda _: code)
+
+
 @cache
 def bomb() -> bytes:
-    """A zip file of a few megabytes, one of whose records unpacks to more than 3 GB."""
+    """A checkpoint of a few megabytes, whose tensor unpacks to more than 3 GB."""
     block, times = bytes(1 << 26), 48
+    small = _entries(dumped({"a": torch.zeros(77, dtype=torch.uint8)}))
+    code = next(content for name, content in small.items() if name.endswith("data.pkl"))
+    code = code.replace(b"K" + bytes([77]), pickle.dumps(len(block) * times, 2)[2:-1])
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     packed = packer.compress(block) + packer.flush(zlib.Z_FULL_FLUSH)
     crc = 0
@@ -57,7 +71,7 @@ def bomb() -> bytes:
         crc = zlib.crc32(block, crc)
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as file:
-        for name, content in (("a/data.pkl", pickle.dumps({"a": 1}, 2)), ("a/version", b"3\n")):
+        for name, content in (("a/data.pkl", code), ("a/version", b"3\n"), ("a/byteorder", b"little")):
             file.writestr(name, content)
         info = zipfile.ZipInfo("a/data/0")
         body = packed * times + packer.flush()
@@ -88,7 +102,6 @@ def foreign(value: int) -> bytes:
         lambda: dumped(tensors),
         lambda: dumped({"state_dict": tensors}),
         lambda: dumped(torch.ones(3)),
-        bomb,
     ]
     return kinds[value % len(kinds)]()
 
@@ -131,8 +144,7 @@ def _inner(data: bytes, change: Callable[[bytes], bytes]) -> bytes:
 
 
 def _storage(data: bytes, at: int, change: Callable[[str, bytes], Mapping[str, bytes]]) -> bytes:
-    with zipfile.ZipFile(io.BytesIO(data)) as file:
-        names = [name for name in file.namelist() if "/data/" in name]
+    names = [name for name in _entries(data) if "/data/" in name]
     chosen = names[at % len(names)]
     return rezipped(data, lambda name, old: change(name, old) if name == chosen else {name: old})
 
@@ -148,6 +160,7 @@ BYTES: dict[str, Callable[[bytes, int, int, int], bytes]] = {
     "appended to": lambda data, at, extent, value: data + data[at % 5000 :][: 1 + extent % 3000],
     "twice": lambda data, at, extent, value: data + data,
     "foreign": lambda data, at, extent, value: foreign(value),
+    "bomb": lambda data, at, extent, value: bomb(),
     "packed": lambda data, at, extent, value: gzip.compress(data),
     "deflated": lambda data, at, extent, value: rezipped(data, lambda n, old: {n: old}, zipfile.ZIP_DEFLATED),
     "pickle flipped": lambda data, at, extent, value: _inner(data, lambda old: flipped(old, at, extent, value)),

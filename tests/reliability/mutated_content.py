@@ -53,15 +53,22 @@ def _itself() -> Any:
     return value
 
 
+def code_as_text(canary: Path) -> list[str]:
+    """Texts that touch a file where anything executes them."""
+    touch = f"touch {canary}"
+    return [
+        f"__import__('os').system('{touch}')", f"{{{{ __import__('os').system('{touch}') }}}}",
+        f"import os\nos.system('{touch}')\nmodel = 1\n", f"$({touch})", f"!!python/object/apply:os.system ['{touch}']",
+    ]  # fmt: skip
+
+
 def strange_values(canary: Path) -> list[Callable[[], Any]]:
     """Makers of values that no training would save."""
-    touch = f"touch {canary}"
     plain: list[Any] = [
         None, True, False, 0, -1, 7, 10**30, -(10**30), 10**5000, 2**62, 0.5, float("nan"), float("inf"),
         float("-inf"), 1e308, -1e-320, "", "x", "openmix", "é\u202e\x1b[2J\n", "\x00", "9" * 5000, b"", b"\x80\x04.",
         (), [], {}, [None], {None: None}, {1: 2, "a": [3]}, {(1, 2): 3}, {True: 1}, {b"a": 1}, {"": ""}, set(), {1},
-        [0] * 9999, f"__import__('os').system('{touch}')", f"{{{{ __import__('os').system('{touch}') }}}}",
-        f"import os\nos.system('{touch}')\nmodel = 1\n", f"$({touch})", f"!!python/object/apply:os.system ['{touch}']",
+        [0] * 9999, *code_as_text(canary),
         torch.float16, torch.Size([3]), torch.device("cpu"), complex(1, 2), Counter("abc"), torch.strided,
         OrderedDict(), slice(3), range(9), Path("x"),
     ]  # fmt: skip
@@ -125,8 +132,20 @@ def _children(value: Any) -> list[Any]:
     return list(range(len(value))) if isinstance(value, list) else []
 
 
+def _with_texts(value: Any, text: str) -> Any:
+    """The same, every text that is no name replaced; the checkpoint says of what kind it is as before."""
+    if isinstance(value, dict):
+        return {key: one if key == "format" else _with_texts(one, text) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_with_texts(one, text) for one in value]
+    return text if isinstance(value, str) else value
+
+
 def mutate_content(state: dict[str, Any], way: tuple[int, ...], how: str, value: int, canary: Path) -> Any:
     """Change one place of a loaded checkpoint, and return it: ``way`` leads there, a child at each depth."""
+    if how == "texts":
+        scripts = code_as_text(canary)
+        return _with_texts(state, scripts[value % len(scripts)])
     parent, key, node = None, None, state
     for step in way:
         children = _children(node)

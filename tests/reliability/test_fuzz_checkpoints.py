@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 from openmix.commands import run_command
 from openmix.engine.checkpoint import CheckpointFolder
-from tests.reliability.mutated_bytes import BYTES, mutate_manifest, rezipped
+from tests.reliability.mutated_bytes import BYTES, mutate_manifest, with_code_of
 from tests.reliability.mutated_content import calls, dumped, mutate_content
 
 SECONDS, GROWTH = 10, 2 << 30
@@ -102,7 +102,7 @@ class Case:
 
 FAMILIES = {
     "bytes": tuple(BYTES),
-    "content": ("altered", "replaced", "replaced", "deleted", "duplicated", "wrapped", "rekeyed"),
+    "content": ("altered", "replaced", "replaced", "deleted", "duplicated", "wrapped", "rekeyed", "texts"),
     "code": ("the file", "the pickle in it"),
     "manifest alone": ("mutated",),
 }
@@ -136,15 +136,8 @@ def mutated(data: bytes, case: Case, canary: Path) -> bytes:
         attack = dumped(attacks[case.value % len(attacks)])
         if case.how == "the file":
             return attack
-        code = next(iter(_entries(attack, "data.pkl").values()))
-        return rezipped(data, lambda name, old: {name: code if name.endswith("data.pkl") else old})
+        return with_code_of(attack, data)
     return data
-
-
-def _entries(data: bytes, ending: str) -> dict[str, bytes]:
-    found: dict[str, bytes] = {}
-    rezipped(data, lambda name, old: found.update({name: old} if name.endswith(ending) else {}) or {})
-    return found
 
 
 def snapshot(folder: Path) -> dict[str, str]:
@@ -236,10 +229,22 @@ class Trial:
         assert "Traceback" not in out.getvalue() + err.getvalue()
         return code, err.getvalue()
 
+    def log(self) -> str:
+        """What the run wrote into its log."""
+        return (self.run / "train.log").read_text().removeprefix(self.logged)
+
     def warnings(self) -> list[str]:
-        """Warnings that the run wrote into its log."""
-        log = (self.run / "train.log").read_text()
-        return [line for line in log.removeprefix(self.logged).splitlines() if " WARNING " in line]
+        """Warnings among it."""
+        return [line for line in self.log().splitlines() if " WARNING " in line]
+
+    def unreadable(self) -> bool:
+        """Whether the newest checkpoint, as it was before the command, cannot even be said to be of an earlier step."""
+        case = self.case
+        outside = case.family == "code" or (
+            case.family == "bytes" and case.how in ("foreign", "bomb", "packed", "cut off")
+        )
+        outside = outside and case.manifest != "mutated"  # which may say that it is an earlier one
+        return self.changed and outside and case.target == "newest" and case.command == "resume"
 
 
 def judge(trial: Trial, lab: Any) -> str:
@@ -270,6 +275,8 @@ def judge(trial: Trial, lab: Any) -> str:
         worse = noticed and case.target == "newest"
         warned = [line for line in trial.warnings() if worse or case.manifest == "kept"]
         assert len(warned) == worse and all(NEWEST in line for line in warned), warned
+    if wrote and trial.unreadable() and "resuming after step 4" in trial.log():
+        assert any(NEWEST in line for line in trial.warnings()), "what is passed over is named"
     if wrote:
         assert CheckpointFolder(trial.checkpoints).newest_good(lambda _: None), "there is one to go on from"
     passed_over = wrote and code == 0 and len(trial.warnings()) > 0
