@@ -81,7 +81,7 @@ def is_count(value: Any) -> bool:
 
 
 def is_plain(value: Any) -> bool:
-    """Tell whether a value is a tensor of numbers that lie in memory, each at a place of its own."""
+    """Tell whether a value is a tensor of numbers that lie in memory, in as much of it as they take."""
     if not isinstance(value, Tensor) or value.is_quantized or value.is_meta or value.is_nested:
         return False
     return value.layout is torch.strided and value.nbytes <= value.untyped_storage().nbytes()

@@ -76,7 +76,7 @@ class Averages:
             self.total = None
             return
         own = totals[self.world.rank] if len(totals) == self.world.size else totals.mean(0)
-        self.total = own.to(self.world.device)
+        self.total = own.clone().to(self.world.device)
 
 
 class Reporter:

@@ -75,7 +75,8 @@ def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None
             f"group {number}",
         )
         groups.append({**before, **now, "params": before["params"]})
-    optimizer.load_state_dict({"state": gathered, "param_groups": groups})
+    own = {number: {name: _own(value) for name, value in one.items()} for number, one in gathered.items()}
+    optimizer.load_state_dict({"state": own, "param_groups": groups})
 
 
 def _example_state(optimizer: Optimizer) -> dict[str, Any]:
@@ -86,6 +87,11 @@ def _example_state(optimizer: Optimizer) -> dict[str, Any]:
             parameter.grad = torch.zeros_like(parameter)
     copied.step()
     return copied.state_dict()
+
+
+def _own(value: Any) -> Any:
+    """Return a tensor that can be written to, even if the file lets several of its numbers be one."""
+    return value.clone() if isinstance(value, Tensor) and not value.is_contiguous() else value
 
 
 def _check_alike(found: Mapping[str, Any], example: Mapping[str, Any], where: str) -> None:

@@ -133,9 +133,9 @@ def _children(value: Any) -> list[Any]:
 
 
 def _with_texts(value: Any, text: str) -> Any:
-    """The same, every text that is no name replaced; the checkpoint says of what kind it is as before."""
+    """The same, every text replaced but names, and what a resumed run would be refused for at once."""
     if isinstance(value, dict):
-        return {key: one if key == "format" else _with_texts(one, text) for key, one in value.items()}
+        return {key: one if key in ("format", "data") else _with_texts(one, text) for key, one in value.items()}
     if isinstance(value, list):
         return [_with_texts(one, text) for one in value]
     return text if isinstance(value, str) else value
