@@ -23,7 +23,7 @@ from common import device_facts, interleaved, write_report
 from torch.nn.parallel import DistributedDataParallel
 
 from openmix.data import Batch, Synthetic
-from openmix.engine.checkpoint import CheckpointFolder
+from openmix.engine.checkpoint_folder import CheckpointFolder
 from openmix.engine.damage import DamageLog
 from openmix.engine.distributed import World
 from openmix.engine.log import open_logger

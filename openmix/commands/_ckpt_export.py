@@ -9,8 +9,9 @@ from safetensors import safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from openmix.commands._ckpt_content import load, printable, unfit_tensor, unfit_value
-from openmix.engine.checkpoint import ForeignFileError
+from openmix.commands._ckpt_content import unfit_tensor
+from openmix.engine.checkpoint import ForeignFileError, load_checkpoint
+from openmix.engine.content import printable
 from openmix.engine.files import sha256, write_atomically
 from openmix.engine.weights import final_weights
 from openmix.errors import UserError
@@ -65,10 +66,10 @@ def export(source: Path, out: Path, which: str, backbone: bool, force: bool) -> 
 def _load(source: Path) -> dict[str, Any]:
     """Return a checkpoint of which every value that an export needs is right."""
     try:
-        state = load(source)
+        state = load_checkpoint(source)
     except ForeignFileError as error:
         raise UserError(f"{source} was not written by openmix's training; see 'openmix convert --help'") from error
-    if problem := unfit_value(state) or unfit_tensor(state, source.stat().st_size):
+    if problem := unfit_tensor(state, source.stat().st_size):
         raise UserError(f"checkpoint {source} is damaged: {problem}")
     return state
 

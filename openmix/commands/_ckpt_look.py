@@ -6,17 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from openmix.commands._ckpt_content import (
-    epoch_of,
-    is_count,
-    is_number,
-    load,
-    printable,
-    spell,
-    unfit_tensor,
-    unfit_value,
-)
-from openmix.engine.checkpoint import read_manifest
+from openmix.commands._ckpt_content import epoch_of, unfit_tensor
+from openmix.engine.checkpoint import load_checkpoint, read_manifest
+from openmix.engine.content import is_count, is_number, printable, spell
 from openmix.errors import UserError
 
 __all__ = ["Look", "find_checkpoints", "look_at"]
@@ -87,7 +79,7 @@ def look_at(paths: Iterable[Path], weights_too: bool = False) -> list[Look]:
     known: dict[Any, Look] = {}
     looks = []
     for path in paths:
-        entry = _entry(path)
+        entry = read_manifest(path.parent).get(path.name)
         try:
             stat = path.stat()
             key = (stat.st_dev, stat.st_ino, repr(entry))
@@ -97,13 +89,6 @@ def look_at(paths: Iterable[Path], weights_too: bool = False) -> list[Look]:
             known[key] = _look(path, entry, weights_too)
         looks.append(replace(known[key], path=path))
     return sorted(looks, key=_age)
-
-
-def _entry(path: Path) -> dict[str, Any] | None:
-    try:
-        return read_manifest(path.parent).get(path.name)
-    except RecursionError:  # of a manifest that is nothing but brackets
-        return None
 
 
 def _age(look: Look) -> tuple[Any, ...]:
@@ -131,11 +116,9 @@ def _look(path: Path, entry: Mapping[str, Any] | None, weights_too: bool) -> Loo
         said = f"it has {stat.st_size:,} bytes, by manifest.json {spell(entry['size'])}"
         return replace(look, problem=f"damaged: {said}")
     try:
-        state = load(path)
+        state = load_checkpoint(path)
     except UserError as error:
         return replace(look, problem=_reason(str(error), path))
-    if problem := unfit_value(state):
-        return replace(look, problem=f"damaged: {problem}")
     problem = unfit_tensor(state, stat.st_size) if weights_too else ""
     top1 = state["metrics"].get("top1")
     return replace(

@@ -60,8 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Do what is asked for and return the exit code."""
     if arguments.action == "export":
-        from openmix.commands._ckpt_content import printable
         from openmix.commands._ckpt_export import export
+        from openmix.engine.content import printable
 
         out = Path(arguments.out)
         said = export(Path(arguments.checkpoint), out, arguments.weights, arguments.backbone, arguments.force)
@@ -94,7 +94,7 @@ def _list(path: Path) -> int:
 
 def _cells(look: "Look") -> tuple[str, ...]:
     """Return a row of the table; what is not known is a dash."""
-    from openmix.commands._ckpt_content import printable
+    from openmix.engine.content import printable
 
     return (
         printable(look.path.name),
@@ -146,7 +146,7 @@ def _verify(paths: list[Path]) -> int:
 
 
 def _line(look: "Look") -> str:
-    from openmix.commands._ckpt_content import printable
+    from openmix.engine.content import printable
 
     name = printable(str(look.path))
     if look.problem:
@@ -157,8 +157,8 @@ def _line(look: "Look") -> str:
 
 def _resumed(folder: Path, looks: Sequence["Look"]) -> str:
     """Say which checkpoint of a folder ``--resume`` would continue from, by the code that does it."""
-    from openmix.commands._ckpt_content import printable
-    from openmix.engine.checkpoint import CheckpointFolder
+    from openmix.engine.checkpoint_folder import CheckpointFolder
+    from openmix.engine.content import printable
 
     name = printable(str(folder))
     try:

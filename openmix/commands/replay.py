@@ -81,7 +81,7 @@ def _write(batch: "Batch", stem: Path) -> None:
 
     views = {f"view_{number}": view.contiguous() for number, view in enumerate(batch.views)}
     tensors = {**views, "labels": batch.labels, "index": batch.index}
-    write_atomically(stem.with_suffix(".safetensors"), lambda beside: beside.write_bytes(save(tensors)) and None)
+    write_atomically(stem.with_suffix(".safetensors"), lambda beside: beside.write_bytes(save(tensors)))
     images = batch.images
     if batch.pixel_range is not None:
         black, white = batch.pixel_range[:, :, None, None]

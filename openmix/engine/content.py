@@ -17,7 +17,7 @@ from torch import Tensor
 
 from openmix.errors import UserError
 
-__all__ = ["is_count", "is_plain", "printable", "read_plain", "spell", "unfit_value"]
+__all__ = ["is_count", "is_number", "is_plain", "printable", "read_plain", "spell", "unfit_value"]
 
 DEPTH = 100  # of containers in containers
 MAX_PHASES = 1000  # of a timeline; a look-up takes their number squared
@@ -87,14 +87,14 @@ def is_plain(value: Any) -> bool:
     return value.layout is torch.strided and value.nbytes <= value.untyped_storage().nbytes()
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
     """Tell whether a value is a finite number, of a size that floats have, too."""
     return type(value) in (int, float) and abs(value) < 1e300
 
 
 def _is_score(value: Any) -> bool:
     """Tell whether a value is a number, or the infinity that anything is better than."""
-    return _is_number(value) or (type(value) is float and not math.isnan(value))
+    return is_number(value) or (type(value) is float and not math.isnan(value))
 
 
 def _is_timeline(value: Any) -> bool:
@@ -112,16 +112,26 @@ def _is_named(value: Any, fits: Callable[[Any], bool] = lambda _: True) -> bool:
     return isinstance(value, dict) and all(isinstance(key, str) and fits(one) for key, one in value.items())
 
 
+def _are_metrics(value: Any) -> bool:
+    """Tell whether these are figures by name; a hook may have put anything beside top-1."""
+    if not _is_named(value):
+        return False
+    top1 = value.get("top1", 0.0)
+    return is_number(top1) or (type(top1) is float and math.isnan(top1))
+
+
 def _are_weights(value: Any) -> bool:
     return _is_named(value, lambda one: isinstance(one, Tensor)) and bool(value)
 
 
 def _is_optimizer(value: Any) -> bool:
     """Tell whether this is an optimizer's state, by number of the parameter and name, and its groups."""
-    if not _is_named(value) or value.keys() != {"state", "param_groups"}:
+    if not _is_named(value) or not value.keys() >= {"state", "param_groups"}:
         return False
-    state, groups = value["state"], value["param_groups"]
-    if not isinstance(state, dict) or not all(is_count(key) and _is_named(one) for key, one in state.items()):
+    state, groups = value["state"], value["param_groups"]  # some optimizers keep more, beside them or in the state
+    if not isinstance(state, dict) or not all(is_count(key) or isinstance(key, str) for key in state):
+        return False
+    if not all(_is_named(one) for key, one in state.items() if is_count(key)):
         return False
     return isinstance(groups, list) and all(_is_named(one) and isinstance(one.get("params"), list) for one in groups)
 
@@ -159,13 +169,13 @@ VALUES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "timeline": ("[first epoch, steps of an epoch] of each phase", _is_timeline),
     "seed": ("a whole number", lambda value: type(value) is int),
     "best": ("a number", _is_score),
-    "metrics": ("figures by name", _is_named),
+    "metrics": ("figures by name", _are_metrics),
     "config": ("text", lambda value: isinstance(value, str)),
     "circumstances": ("what a run depends on", _are_circumstances),
     "model": ("tensors by name", _are_weights),
     "ema": ("tensors by name", lambda value: value is None or _are_weights(value)),
     "optimizer": ("an optimizer's state", _is_optimizer),
-    "scaler": ("numbers by name", lambda value: _is_named(value, lambda one: _is_number(one) and one >= 0)),
+    "scaler": ("numbers by name", lambda value: _is_named(value, lambda one: is_number(one) and one >= 0)),
     "averages": ("sums over steps", _are_averages),
     "damaged": ("a number of images", is_count),
     "hooks": ("a state by name", _is_named),

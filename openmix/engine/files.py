@@ -25,7 +25,7 @@ def writing(path: str | Path) -> Iterator[None]:
         raise WriteError(f"cannot write {path}: {error.strerror or error}; what was there before is kept") from error
 
 
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` make a file beside ``path``, sync it, and put it in its place in one step."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

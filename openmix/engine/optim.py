@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from openmix.data.timeline import Timeline
 from openmix.engine import schedulers  # noqa: F401  registers its schedulers
-from openmix.engine.content import is_plain, spell
+from openmix.engine.content import is_count, is_plain, spell
 from openmix.engine.param_groups import apply_multipliers, split_groups
 from openmix.engine.settings import OptimWrapper, ParamwiseCfg
 from openmix.errors import UserError
@@ -62,7 +62,8 @@ def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None
         name = type(optimizer).__name__
         raise UserError(f"the checkpoint holds the state of another optimizer than this config's {name}")
     # without momentum, SGD says of every parameter that it has gathered nothing
-    gathered = {k: one for k, one in state["state"].items() if any(value is not None for value in one.values())}
+    of_parameters = {k: one for k, one in state["state"].items() if is_count(k)}
+    gathered = {k: one for k, one in of_parameters.items() if any(value is not None for value in one.values())}
     for number, one in gathered.items():
         _check_alike(one, example["state"].get(number, {}), f"parameter {number}")
     # some optimizers count their steps in the groups, beside the hyper-parameters
@@ -76,7 +77,8 @@ def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None
         )
         groups.append({**before, **now, "params": before["params"]})
     own = {number: {name: _own(value) for name, value in one.items()} for number, one in gathered.items()}
-    optimizer.load_state_dict({"state": own, "param_groups": groups})
+    of_all = {k: one for k, one in state["state"].items() if k not in of_parameters}
+    optimizer.load_state_dict({"state": own | of_all, "param_groups": groups})
 
 
 def _example_state(optimizer: Optimizer) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """
     text = json.dumps(finite(content), indent=2, allow_nan=False) + "\n"
     with writing(path):
-        write_atomically(path, lambda beside: beside.write_text(text) and None)
+        write_atomically(path, lambda beside: beside.write_text(text))
 
 
 class MetricsFile:
@@ -109,7 +109,7 @@ class MetricsFile:
                 break
             if record["step"] <= step:
                 kept.append(line + "\n")
-        write_atomically(self.path, lambda beside: beside.write_text("".join(kept)) and None)
+        write_atomically(self.path, lambda beside: beside.write_text("".join(kept)))
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add a record.

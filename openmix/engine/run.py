@@ -7,7 +7,8 @@ from typing import Any
 from mmengine.config import Config
 
 from openmix.engine.build import build_hooks, check_classes, initialise, open_loader, seed_of
-from openmix.engine.checkpoint import CheckpointFolder, load_checkpoint
+from openmix.engine.checkpoint import load_checkpoint
+from openmix.engine.checkpoint_folder import CheckpointFolder
 from openmix.engine.config import config_hash, config_text
 from openmix.engine.damage import DamageLog
 from openmix.engine.deterministic import deterministic_algorithms
@@ -48,7 +49,7 @@ def train(
         Stopped: SIGTERM or SIGUSR1 came, and a checkpoint is saved.
     """
     work_dir, warnings = Path(cfg.work_dir), []
-    state = _checkpoint_to_resume(work_dir, resume, warnings)
+    found = _checkpoint_to_resume(work_dir, resume, warnings)
     logger, console = open_logger(work_dir, world, quiet)
     with (
         deterministic_algorithms(Randomness(**cfg.get("randomness", {})).deterministic),
@@ -59,20 +60,19 @@ def train(
         assert train_loader is not None
         task = initialise(cfg, world.device)
         check_classes(task, train_loader, "train_dataloader")
-        if cfg.get("load_from") and state is None:
+        if cfg.get("load_from") and found is None:
             fitted = fitted_weights(cfg.load_from, task)
             task.load_state_dict(fitted.weights)
             if fitted.own:
                 warnings.append(f"{cfg.load_from} has no classifier of this config's classes: the head begins anew")
         settings = {**cfg, "config_text": config_text(cfg)}
         trainer = Trainer(settings, task, train_loader, val_loader, build_hooks(cfg), reporter, world)
-        if state is not None:
-            trainer.load_state_dict(state)
-            warnings += what_differs(state, {"config": config_text(cfg), "circumstances": trainer.circumstances})
+        if found is not None:
+            warnings += _take_over(trainer, *found)
         # what is wrong with the input has been found by now, and nothing has been written
-        continues = state is not None and _is_of(resume, work_dir)
+        continues = found is not None and _is_of(resume, work_dir)
         record = describe_run(config_hash(cfg), config_path, seed_of(cfg), world)
-        record["resumed_at"] = None if state is None else trainer.iter
+        record["resumed_at"] = None if found is None else trainer.iter
         with (
             held(work_dir, trainer.iter if continues else None, world, trainer.least_checkpoint()),
             recorded(work_dir, config_text(cfg), record, world),
@@ -84,7 +84,7 @@ def train(
                 config_path, f"{sum(p.numel() for p in task.parameters()):,}", trainer.timeline,
                 trainer.max_iters, world.size, world.device, work_dir,
             )  # fmt: skip
-            if state is not None:
+            if found is not None:
                 left = "" if trainer.iter < trainer.max_iters else "; nothing is left to train"
                 logger.info("resuming after step %s%s", trainer.iter, left)
             return _run(trainer, world)
@@ -140,13 +140,27 @@ def dry_run(cfg: Config, work_dir: str, world: World) -> list[str]:
     return [*notes, problem] if problem else notes
 
 
-def _checkpoint_to_resume(work_dir: Path, resume: bool | str, warnings: list[str]) -> dict[str, Any] | None:
+def _checkpoint_to_resume(
+    work_dir: Path, resume: bool | str, warnings: list[str]
+) -> tuple[Path, dict[str, Any]] | None:
     if isinstance(resume, str):
-        return load_checkpoint(resume)
+        return Path(resume), load_checkpoint(resume)
     if not resume:
         return None
-    found = CheckpointFolder(work_dir / "checkpoints").newest_good(warnings.append)
-    return found[1] if found else None
+    return CheckpointFolder(work_dir / "checkpoints").newest_good(warnings.append)
+
+
+def _take_over(trainer: Trainer, path: Path, state: dict[str, Any]) -> list[str]:
+    """Let a trainer continue from a checkpoint, and return what is to be said of it.
+
+    Raises:
+        UserError: it does not fit; the message names it.
+    """
+    try:
+        trainer.load_state_dict(state)
+        return what_differs(state, {"config": trainer.config_text, "circumstances": trainer.circumstances})
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 def _is_of(resume: bool | str, work_dir: Path) -> bool:

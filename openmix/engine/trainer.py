@@ -17,7 +17,7 @@ from torch.optim.swa_utils import AveragedModel
 from openmix.data.batch import Batch
 from openmix.data.loaders import Loader
 from openmix.engine import settings
-from openmix.engine.checkpoint import CheckpointFolder
+from openmix.engine.checkpoint_folder import CheckpointFolder
 from openmix.engine.damage import DamageLog
 from openmix.engine.distributed import World
 from openmix.engine.ema import EMAHook

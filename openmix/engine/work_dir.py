@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from openmix.engine.checkpoint import CheckpointFolder
+from openmix.engine.checkpoint_folder import CheckpointFolder
 from openmix.engine.distributed import World, main_only
 from openmix.engine.files import writing
 from openmix.engine.records import MetricsFile, write_json

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from openmix.engine import checkpoint as module
-from openmix.engine.checkpoint import CheckpointFolder, load_checkpoint
+from openmix.engine.checkpoint import load_checkpoint
+from openmix.engine.checkpoint_folder import CheckpointFolder
 from openmix.engine.ema import EMAHook
+from openmix.engine.files import write_atomically
 from openmix.errors import UserError
 
 
@@ -149,7 +150,7 @@ def test_bytes_are_on_the_disk_before_the_name_is(tmp_path, monkeypatch):
     for name in ("fsync", "replace"):
         original = getattr(os, name)
         monkeypatch.setattr(os, name, lambda *a, _o=original, _n=name: (order.append(_n), _o(*a))[1])
-    module.write_atomically(tmp_path / "x", lambda beside: beside.write_text("x") and None)
+    write_atomically(tmp_path / "x", lambda beside: beside.write_text("x"))
     assert order == ["fsync", "replace", "fsync"]  # the file, its name, the folder that holds the name
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from openmix.engine.checkpoint import CheckpointFolder
+from openmix.engine.checkpoint_folder import CheckpointFolder
 from openmix.engine.distributed import World
 from openmix.engine.records import MetricsFile, write_json
 from openmix.engine.work_dir import held

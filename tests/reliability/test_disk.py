@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from openmix.engine.checkpoint import CheckpointFolder, load_checkpoint, matches_manifest
+from openmix.engine.checkpoint import load_checkpoint, matches_manifest
+from openmix.engine.checkpoint_folder import CheckpointFolder
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from openmix.commands import run_command
-from openmix.engine.checkpoint import CheckpointFolder
+from openmix.engine.checkpoint_folder import CheckpointFolder
 from tests.reliability.mutated_bytes import BYTES, mutate_manifest, with_code_of
 from tests.reliability.mutated_content import calls, dumped, mutate_content
 

@@ -20,7 +20,7 @@ import torch
 
 from openmix.commands import run_command
 from openmix.data.recordio import ImageHeader, pack_image, write_records
-from openmix.engine.checkpoint import CheckpointFolder
+from openmix.engine.checkpoint_folder import CheckpointFolder
 
 FORCED = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 

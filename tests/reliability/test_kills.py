@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from openmix.engine.checkpoint import CheckpointFolder, load_checkpoint
+from openmix.engine.checkpoint import load_checkpoint
+from openmix.engine.checkpoint_folder import CheckpointFolder
 
 HERE = Path(__file__).parent
 TOOLS = HERE.parents[1] / "tools"

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from openmix.engine.checkpoint import CheckpointFolder, load_checkpoint, matches_manifest, read_manifest
+from openmix.engine.checkpoint import load_checkpoint, matches_manifest, read_manifest
+from openmix.engine.checkpoint_folder import CheckpointFolder
 
 DIED = 99
 
