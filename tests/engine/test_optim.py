@@ -169,3 +169,26 @@ class TestOptimizerState:
 @pytest.mark.parametrize("name", ["SGD", "AdamW", "Lamb", "Adan"])
 def test_optimizers_of_torch_and_timm_can_be_named(name):
     assert type(build_optimizer(OptimWrapper({"type": name, "lr": 0.1}), OneLayer())).__name__ == name
+
+
+def test_what_an_optimizer_gathers_of_no_single_parameter_is_kept():
+    """Some keep a count of their own in the state, beside those of the parameters."""
+    from openmix.engine.content import unfit_value
+
+    class Clocked(torch.optim.SGD):
+        def step(self, closure=None):
+            super().step()
+            self.state["clock"] = self.state.get("clock", 0) + 1
+
+    def made() -> Clocked:
+        weight = nn.Parameter(torch.ones(3))
+        weight.grad = torch.ones(3)
+        return Clocked([weight], lr=0.1, momentum=0.9)
+
+    optimizer, other = made(), made()
+    optimizer.step()
+    state = optimizer.state_dict()
+    assert unfit_value({"optimizer": state}) == ""
+    load_optimizer_state(other, state)
+    assert other.state["clock"] == 1
+    assert torch.equal(other.state_dict()["state"][0]["momentum_buffer"], torch.ones(3))
