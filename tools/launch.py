@@ -18,6 +18,7 @@ import time
 
 EXIT_USER_ERROR = 2
 EXIT_STOPPED = 75
+GRACE = 15  # seconds for the others to fail likewise, once one has; they first ask each other who is to blame
 
 
 def main(argv: list[str]) -> int:
@@ -69,7 +70,10 @@ def wait(workers: list[subprocess.Popen[bytes]]) -> int:
         if all(w.poll() == 0 for w in workers):
             return 0
         time.sleep(0.05)
-    deadline = time.monotonic() + 5
+    for rank, worker in enumerate(workers):
+        if (code := worker.poll()) is not None and code < 0:
+            print(f"process {rank} was ended by {signal.Signals(-code).name}", file=sys.stderr, flush=True)
+    deadline = time.monotonic() + GRACE
     saving = any(w.poll() == EXIT_STOPPED for w in workers)  # the others will leave as soon as rank 0 has saved
     while any(w.poll() is None for w in workers) and (saving or time.monotonic() < deadline):
         time.sleep(0.05)

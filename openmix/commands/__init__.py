@@ -6,6 +6,7 @@ Exit codes: 0 done; 2 the user's input is wrong; 75 stopped by a signal after sa
 
 import argparse
 import ast
+import errno
 import importlib
 import os
 import pkgutil
@@ -44,24 +45,34 @@ def _first_line(name: str) -> str:
 
 def run_command(name: str, argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     """Run one subcommand on its arguments and return its exit code; what it has to report becomes one message."""
-    module = importlib.import_module(f"openmix.commands.{name}")
-    parser = argparse.ArgumentParser(prog=prog or f"openmix {name}", description=module.__doc__)
-    module.add_arguments(parser)
-    parsed = parser.parse_args(argv)
     try:
-        return _run(module, parsed)
-    except Reported as report:
-        # all processes find the same mistake in the input and stop together; a NaN may be one process's alone
-        launched = getattr(parsed, "launcher", "none") != "none"
-        others_say_it = launched and os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0"
-        if report.exit_code == 1 or not others_say_it:
-            print(f"{'error: ' if report.exit_code < 75 else ''}{report}", file=sys.stderr)
-        return report.exit_code
+        module = importlib.import_module(f"openmix.commands.{name}")
+        parser = argparse.ArgumentParser(prog=prog or f"openmix {name}", description=module.__doc__)
+        module.add_arguments(parser)
+        return _run(module, parser.parse_args(argv))
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return 130
 
 
 def _run(module: ModuleType, arguments: argparse.Namespace) -> int:
     try:
         return module.main(arguments)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    except Reported as report:
+        # all processes find the same mistake in the input and stop together; a NaN may be one process's alone
+        launched = getattr(arguments, "launcher", "none") != "none"
+        others_say_it = launched and os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0"
+        if report.exit_code == 1 or not others_say_it:
+            _say(f"{'error: ' if report.exit_code < 75 else ''}{report}")
+        return report.exit_code
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:  # of a path that somebody typed; other errors have met their messages
+            raise
+        _say(f"error: a path is longer than the file system allows: {error.filename}")
+        return 2
+
+
+def _say(text: str) -> None:
+    """Print a line to stderr as a whole: other processes print theirs at the same time."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openmix.errors import UserError
+
 if TYPE_CHECKING:
     from openmix.data.batch import Batch
 
@@ -32,8 +34,13 @@ def main(arguments: argparse.Namespace) -> int:
 
     path = Path(arguments.key)
     key = read_key(path)
-    cfg = load_config(arguments.config or str(path.parent.parent / "config.py"))
+    config = arguments.config or str(path.parent.parent / "config.py")
+    if not Path(config).is_file():
+        raise UserError(f"no config {config}: name the run's config.py with --config")
+    cfg = load_config(config)
     out = Path(arguments.out or path.with_suffix(""))
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out must name a folder, and {out} is a file")
     micro_batches = rebuild(key, cfg)
     same = True
     for (context, batch), entry in zip(micro_batches, key.micro_batches, strict=True):
@@ -63,7 +70,7 @@ def _compare(batch: "Batch", entry: Mapping[str, Any]) -> str:
     from openmix.engine.nonfinite import digest
 
     if "sha256" in entry:
-        if entry["sha256"] == digest(batch):
+        if entry["sha256"] == digest(batch) and entry.get("index") == batch.index.tolist():
             return f"the batch that the run had, bit for bit (SHA-256 {entry['sha256'][:16]})"
         return "NOT the batch that the run had: the data, the pipeline or the code are others now"
     if "index" in entry:

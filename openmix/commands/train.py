@@ -4,7 +4,6 @@ import argparse
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from types import FrameType
 
@@ -66,15 +65,14 @@ def _train(arguments: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _nothing_to_save() -> Iterator[None]:
-    """Let a stop signal end the process at once, with its code: before the first step, and after the last.
+    """Let a stop signal end the process at once, with its code, before the first step; and change nothing afterwards.
 
-    Training itself has its own way to stop, after the step that it is in.
+    Training itself has its own way to stop, after the step that it is in. Once it is over its exit code is settled, and
+    a second signal, which schedulers like to send, must not replace it while the interpreter takes its time to end.
     """
 
     def leave(number: int, frame: FrameType | None) -> None:
-        name = signal.Signals(number).name
-        print(f"stopped by {name} outside of training: there is nothing to save", file=sys.stderr)
-        sys.stderr.flush()
+        os.write(2, f"stopped by {signal.Signals(number).name} before the first step\n".encode())
         os._exit(EXIT_STOPPED)  # whatever is under way, and catches exceptions
 
     before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGUSR1)}
@@ -82,4 +80,4 @@ def _nothing_to_save() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if handler is signal.SIG_DFL else handler)

@@ -5,6 +5,7 @@ nothing in a checkpoint is executed, the config in it is text.
 """
 
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,14 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     if path.is_dir():
-        raise UserError(f"{path} is a folder, not a checkpoint{_others_in(path)}")
+        inside = path / "checkpoints" / "last.pth"
+        hint = f"; did you mean {inside}?" if inside.is_file() else _others_in(path)
+        raise UserError(f"{path} is a folder, not a checkpoint{hint}")
     if not path.is_file():
-        raise UserError(f"no checkpoint {path}{_others_in(path)}")
+        raise UserError(f"{path} is no regular file" if path.exists() else f"no checkpoint {path}{_others_in(path)}")
     try:
-        if not matches_manifest(path):
-            raise UserError(f"checkpoint {path} is damaged: its size or SHA-256 differs from its manifest.json")
+        if difference := _difference(path):
+            raise UserError(f"checkpoint {path} is damaged: {difference}")
         state = read_plain(path)
     except UserError:
         raise
@@ -64,15 +67,34 @@ def _others_in(path: Path) -> str:
 
 
 def matches_manifest(path: Path) -> bool:
-    """Tell whether a file is what its folder's manifest says; a file without an entry has nothing to differ from."""
+    """Tell whether a file is what its folder's manifest says, or by its own sums where that says nothing of it."""
+    return not _difference(path)
+
+
+def _difference(path: Path) -> str:
+    """Say in what a file is not what was written; nothing if it is.
+
+    A file without an entry in the manifest, as a kill may leave one, is compared with the CRC-32 sums inside it.
+    """
     entry = read_manifest(path.parent).get(path.name)
-    return entry is None or (path.stat().st_size == entry["size"] and sha256(path) == entry["sha256"])
+    if entry is not None:
+        same = path.stat().st_size == entry["size"] and sha256(path) == entry["sha256"]
+        return "" if same else "its size or SHA-256 differs from its manifest.json"
+    if not zipfile.is_zipfile(path):
+        return ""  # another program's, or none: its reader will tell
+    with zipfile.ZipFile(path) as file:
+        if sum(entry.file_size for entry in file.infolist()) > path.stat().st_size:
+            return "it is larger inside than outside"
+        return "" if file.testzip() is None else "its CRC-32 sums differ"
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """Return the manifest's entries by file name; where it is missing or damaged, nothing can be verified."""
+    """Return the manifest's entries by file name; none where it is missing or damaged."""
+    path = folder / "manifest.json"
     try:
-        manifest = json.loads((folder / "manifest.json").read_text())
+        if not path.is_file():  # a pipe or a device would be waited for
+            return {}
+        manifest = json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):
         return {}
     keys = ("step", "size", "sha256")

@@ -14,8 +14,8 @@ from typing import Any, cast
 
 import torch
 
-from openmix.engine.checkpoint import FORMAT, VERSION, load_checkpoint, read_manifest
-from openmix.engine.content import is_count, read_plain, unfit_value
+from openmix.engine.checkpoint import FORMAT, VERSION, load_checkpoint, matches_manifest, read_manifest
+from openmix.engine.content import is_count, not_plain, printable, read_plain, unfit_value
 from openmix.engine.files import HashingFile, sha256, write_atomically, writing
 from openmix.errors import UserError
 
@@ -101,7 +101,9 @@ class CheckpointFolder:
         """Return the manifest with entries for checkpoints that a kill has left without one."""
         manifest = read_manifest(self.folder)
         for path in self._candidates(manifest):
-            if path.name not in manifest and path.is_file() and (step := _step_of(path, manifest)) >= 0:
+            if path.name in manifest or not path.is_file() or (step := _step_of(path, manifest)) < 0:
+                continue
+            if matches_manifest(path):  # by its own sums
                 manifest[path.name] = {"step": step, "size": path.stat().st_size, "sha256": sha256(path)}
         return manifest
 
@@ -166,11 +168,11 @@ def _save(state: dict[str, Any], path: Path) -> dict[str, Any]:
                 raise
             raise hashing.error from None
     try:
-        state = read_plain(path, mmap=True)  # reads no tensor's content
-        if problem := unfit_value(state):
+        read = read_plain(path, mmap=True)  # reads no tensor's content
+        if problem := unfit_value(read):
             raise UserError(problem)
     except Exception as error:
-        reason = str(error).split("\n")[0]
+        reason = not_plain(state) or printable(str(error).split("\n")[0])
         raise UserError(f"a hook's state, or what it adds to the checkpoint, is not plain data: {reason}") from error
     return {"size": hashing.size, "sha256": hashing.digest.hexdigest()}
 

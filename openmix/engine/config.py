@@ -51,6 +51,8 @@ def load_config(path: str, overrides: Mapping[str, Any] | None = None) -> Config
         raise UserError("\n".join(f"{_origin(key, files, overrides)}: {key}: {what}" for key, what in problems))
     if not cfg.get("work_dir"):
         cfg.work_dir = os.path.join("work_dirs", Path(path).stem)
+    if not cfg.work_dir.isprintable():  # it goes into checkpoints and records, which are UTF-8
+        raise UserError(f"work_dir: a name of printable characters, not {cfg.work_dir!r}")
     return cfg
 
 

@@ -8,7 +8,7 @@ import reprlib
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from torch import Tensor
 
 from openmix.errors import UserError
 
-__all__ = ["is_count", "is_number", "is_plain", "printable", "read_plain", "spell", "unfit_value"]
+__all__ = ["is_count", "is_number", "is_plain", "not_plain", "printable", "read_plain", "spell", "unfit_value"]
 
+PLAIN = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size)
 DEPTH = 100  # of containers in containers
 MAX_PHASES = 1000  # of a timeline; a look-up takes their number squared
 
@@ -73,6 +74,27 @@ def _odd_structure(value: Any, depth: int = DEPTH, seen: set[int] | None = None)
     seen.add(id(value))
     inner = [*value.keys(), *value.values()] if isinstance(value, Mapping) else value
     return next((odd for one in inner if (odd := _odd_structure(one, depth - 1, seen))), "")
+
+
+def not_plain(value: Any, where: str = "") -> str:
+    """Say where in a structure there is something else than tensors and plain values; nothing if there is nothing.
+
+    >>> import pathlib
+    >>> not_plain({"model": {}, "hooks": {"Mine-1": {"seen": [pathlib.PurePosixPath("x")]}}})
+    'hooks.Mine-1.seen.0 is a PurePosixPath'
+    """
+    if isinstance(value, Mapping):
+        inner = [*((key, f"{where}'s key") for key in value), *_named(value.items(), where)]
+    elif isinstance(value, list | tuple | set):
+        inner = _named(enumerate(value), where)
+    else:
+        plain = value is None or isinstance(value, Tensor) or type(value) in PLAIN
+        return "" if plain else f"{where.removeprefix('.')} is a {type(value).__name__}"
+    return next((found for one, place in inner if (found := not_plain(one, place))), "")
+
+
+def _named(items: Iterable[tuple[Any, Any]], where: str) -> list[tuple[Any, str]]:
+    return [(one, f"{where}.{key}") for key, one in items]
 
 
 def is_count(value: Any) -> bool:

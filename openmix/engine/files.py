@@ -22,7 +22,8 @@ def writing(path: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise WriteError(f"cannot write {path}: {error.strerror or error}; what was there before is kept") from error
+        kept = "what was there before is kept" if Path(path).parent.exists() else "its folder is gone"
+        raise WriteError(f"cannot write {path}: {error.strerror or error}; {kept}") from error
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

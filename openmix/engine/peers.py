@@ -44,7 +44,9 @@ def peers_watched(world: World) -> Iterator[None]:
             _within(ROLL_CALL, lambda: _say(world, what))
             raise
         said = _within(2 * ROLL_CALL, lambda: _roll_call(world))
-        raise PeerError(_blame(world, {} if said is None else said)) from error
+        waited = f"has not answered for {world.timeout:g} s: it hangs, or is gone"
+        silence = waited if "imed out" in str(error) else "is gone, or hangs"
+        raise PeerError(_blame(world, {} if said is None else said, silence)) from error
 
 
 def _is_of_an_exchange(error: RuntimeError) -> bool:
@@ -95,13 +97,11 @@ def _store() -> dist.Store:
     return dist.distributed_c10d._get_default_store()
 
 
-def _blame(world: World, said: dict[int, str]) -> str:
+def _blame(world: World, said: dict[int, str], silence: str) -> str:
     """Return who failed, and who does not answer: where nobody keeps the store any more, that is process 0."""
     failed = [f"process {rank} failed: {what}" for rank, what in sorted(said.items()) if what]
     silent = [rank for rank in range(world.size) if rank not in said] if said else [0]
     if silent:
         names = ", ".join(map(str, silent))
-        failed.append(
-            f"process {names} of {world.size} does not answer: it hangs (for more than {world.timeout:g} s) or is gone"
-        )
+        failed.append(f"process {names} of {world.size} {silence}")
     return "; ".join(failed) or "the connection between the processes failed, though all of them still answer"

@@ -87,6 +87,16 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         write_atomically(path, lambda beside: beside.write_text(text))
 
 
+def _step_of(line: str) -> int | None:
+    """Return the step of a line of ``metrics.jsonl``, or None if it is no record."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    step = record.get("step") if isinstance(record, dict) else None
+    return step if type(step) is int else None
+
+
 class MetricsFile:
     """``metrics.jsonl``: one JSON object a line, each on the disk before the next is written.
 
@@ -98,18 +108,21 @@ class MetricsFile:
         self.path = path
 
     def keep_until(self, step: int) -> None:
-        """Drop the records of later steps, and a last line that was cut off."""
+        """Drop the records of later steps, and what is no record."""
         if not self.path.exists():
             return
-        kept = []
-        for line in self.path.read_text().splitlines():
-            try:
-                record = json.loads(line)
-            except ValueError:
-                break
-            if record["step"] <= step:
-                kept.append(line + "\n")
+        lines = self._lines()
+        kept = [
+            line + "\n" for line, of in zip(lines, map(_step_of, lines), strict=True) if of is not None and of <= step
+        ]
         write_atomically(self.path, lambda beside: beside.write_text("".join(kept)))
+
+    def damaged(self) -> int:
+        """Return how many lines are no records, but for a last one, which a kill may have cut off."""
+        return sum(_step_of(line) is None for line in self._lines()[:-1]) if self.path.exists() else 0
+
+    def _lines(self) -> list[str]:
+        return [line for line in self.path.read_text(errors="replace").split("\n") if line]
 
     def append(self, record: Mapping[str, Any]) -> None:
         """Add a record.

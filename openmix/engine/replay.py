@@ -1,5 +1,6 @@
 """The micro-batches of a step that a run has done, rebuilt bit for bit from the key that the run wrote down."""
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -59,7 +60,7 @@ def read_key(path: str | Path) -> StepKey:
     Raises:
         UserError: the file is missing, damaged, or something else.
     """
-    path = Path(path)
+    path, fields = Path(path), [field.name for field in dataclasses.fields(StepKey)]
     if not path.is_file():
         raise UserError(f"no file {path}; a run whose loss or gradient is no number writes WORK_DIR/nonfinite/*.json")
     try:
@@ -69,10 +70,10 @@ def read_key(path: str | Path) -> StepKey:
         right = all(type(number) is int for number in numbers.values()) and min(key.epoch, key.step) > 0
         right = right and 0 <= key.rank < key.world_size and len(key.micro_batches) > 0
         right = right and all(type(entry["shard"]) is int for entry in key.micro_batches)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         right = False
     if not right:
-        raise UserError(f"{path} is damaged, or no key of a step: it needs seed, epoch, step, rank, world_size, shards")
+        raise UserError(f"{path} is damaged, or no key of a step: it needs {', '.join(fields)}")
     return key
 
 

@@ -104,7 +104,7 @@ def what_differs(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     """
     warnings = _other_config(before["config"], now["config"]) if "config" in before else []
     if "circumstances" not in before:
-        return warnings
+        return [*warnings, "the checkpoint does not say what data and code it comes from: they were not compared"]
     then, today = before["circumstances"], now["circumstances"]
     try:
         return [*warnings, *_other_shards(then, today), *_other_code(then, today)]

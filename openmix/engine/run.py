@@ -72,12 +72,13 @@ def train(
         # what is wrong with the input has been found by now, and nothing has been written
         continues = found is not None and _is_of(resume, work_dir)
         record = describe_run(config_hash(cfg), config_path, seed_of(cfg), world)
+        needs = max(trainer.least_checkpoint(), found[0].stat().st_size if found else 0)
         record["resumed_at"] = None if found is None else trainer.iter
         with (
-            held(work_dir, trainer.iter if continues else None, world, trainer.least_checkpoint()),
+            held(work_dir, trainer.iter if continues else None, world, needs) as more_warnings,
             recorded(work_dir, config_text(cfg), record, world),
         ):
-            for warning in warnings:
+            for warning in [*warnings, *more_warnings]:
                 logger.warning(warning)
             logger.info(
                 "%s: %s parameters, epochs of %s, %s steps in all, on %s x %s; results go to %s",

@@ -137,15 +137,15 @@ class DistCfg:
     """``env_cfg.dist_cfg``: how processes work together.
 
     Attributes:
-        timeout: seconds to wait for another process before it counts as lost and the run ends. Default 1800, torch's
-            for gloo. More than the main process may spend alone: on a download, or on saving a checkpoint.
+        timeout: seconds, up to 1e7, to wait for another process before it counts as lost and the run ends. Default
+            1800, torch's for gloo. More than the main process may spend alone: on a download, or on a checkpoint.
     """
 
     timeout: float = 1800.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.timeout < math.inf:
-            raise ValueError(f"timeout must be seconds above 0, got {self.timeout}")
+        if not 0 < self.timeout <= 1e7:  # beyond is more than torch can count
+            raise ValueError(f"timeout must be seconds above 0 and up to 1e7, got {self.timeout}")
 
 
 @dataclass(frozen=True)

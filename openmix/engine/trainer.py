@@ -18,6 +18,7 @@ from openmix.data.batch import Batch
 from openmix.data.loaders import Loader
 from openmix.engine import settings
 from openmix.engine.checkpoint_folder import CheckpointFolder
+from openmix.engine.content import not_plain
 from openmix.engine.damage import DamageLog
 from openmix.engine.distributed import World
 from openmix.engine.ema import EMAHook
@@ -134,6 +135,8 @@ class Trainer:
         self.hooks("before_run")
         if self._resumed_from is not None:
             self._restore_hooks(self._resumed_from)
+        if problem := not_plain(self.hooks.state_dict()):
+            raise UserError(f"a hook's state is not plain data, which alone goes into a checkpoint: {problem}")
         with StopRequest(self.world.timeout) as self.stop:
             self.reporter.start(self.iter, self.max_iters)
             self._clock = time.perf_counter()

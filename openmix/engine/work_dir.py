@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from openmix.engine.checkpoint_folder import CheckpointFolder
 from openmix.engine.distributed import World, main_only
-from openmix.engine.files import writing
+from openmix.engine.files import write_atomically, writing
 from openmix.engine.records import MetricsFile, write_json
 from openmix.errors import Reported, UserError, WriteError
 
@@ -21,12 +21,13 @@ __all__ = ["cannot_hold", "held", "recorded"]
 
 # what a run puts into its work dir; other files there are not its own, and stay
 RUN_FILES = ("run.json", "config.py", "checkpoints", "metrics.jsonl", "train.log", "vis_data", "nonfinite")
+RUN_FOLDERS = ("checkpoints", "vis_data", "nonfinite")
 LOCK, OWNER = ".lock", ".owner"
 DATE = "%Y-%m-%dT%H:%M:%S%z"
 
 
 @contextlib.contextmanager
-def held(work_dir: Path, step: int | None, world: World, needs: int = 0) -> Iterator[None]:
+def held(work_dir: Path, step: int | None, world: World, needs: int = 0) -> Iterator[list[str]]:
     """Keep the work dir for a run that continues after ``step`` what is there, or for another one (None).
 
     What is not continued, an earlier run or what it did after that step, is moved to ``earlier/N``.
@@ -37,18 +38,23 @@ def held(work_dir: Path, step: int | None, world: World, needs: int = 0) -> Iter
         world: only its rank 0 does anything.
         needs: bytes that a checkpoint takes at least.
 
+    Yields:
+        What there is to say of what was found there.
+
     Raises:
         UserError: the folder cannot be written to, has not enough space for a checkpoint, is another run's at present,
             or holds somebody's files.
     """
     locks: list[FileLock] = []
+    warnings: list[str] = []
 
     def take() -> None:
         try:
             work_dir.mkdir(parents=True, exist_ok=True)
+            _check_kinds(work_dir)
             locks.append(_lock(work_dir))
             _check_space(work_dir, needs)
-            _make_room(work_dir, step)
+            warnings.extend(_make_room(work_dir, step))
         except OSError as error:
             reason = f"cannot write to work dir {work_dir}: {error.strerror}"
             raise UserError(f"{reason}; name another with --work-dir") from error
@@ -57,12 +63,21 @@ def held(work_dir: Path, step: int | None, world: World, needs: int = 0) -> Iter
 
     try:
         main_only(world, take)
-        yield
+        yield warnings
     finally:
         for lock in locks:  # the system does this for a process that is killed
             with contextlib.suppress(OSError):  # the folder may have gone
                 (work_dir / OWNER).unlink(missing_ok=True)
                 lock.release()
+
+
+def _check_kinds(work_dir: Path) -> None:
+    """Raise UserError where something else than a run leaves behind has the name of what it does: a pipe, a device."""
+    for name in (*RUN_FILES, LOCK, OWNER):
+        path, expected = work_dir / name, "folder" if name in RUN_FOLDERS else "file"
+        right = path.is_dir() if expected == "folder" else path.is_file()
+        if os.path.lexists(path) and not right:
+            raise UserError(f"{path} is no {expected}, and a run would have one there; name another with --work-dir")
 
 
 def _lock(work_dir: Path) -> FileLock:
@@ -97,18 +112,12 @@ def _check_space(work_dir: Path, needs: int) -> None:
         )
 
 
-def _make_room(work_dir: Path, step: int | None) -> None:
+def _make_room(work_dir: Path, step: int | None) -> list[str]:
+    """Set aside what is not continued, and return what there is to say of it."""
     for left_by_a_kill in (path for name in ("run.json", "metrics.jsonl") for path in work_dir.glob(f".{name}.*.tmp")):
         left_by_a_kill.unlink()
-    checkpoints = CheckpointFolder(work_dir / "checkpoints")
     if step is not None:
-        if checkpoints.after(step):
-            aside = _aside(work_dir)
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copy2(work_dir / "metrics.jsonl", aside)
-            checkpoints.rewind(step, aside)
-        MetricsFile(work_dir / "metrics.jsonl").keep_until(step)
-        return
+        return _go_on(work_dir, step)
     old = [path for name in RUN_FILES if (path := work_dir / name).exists()]
     if old and old[0].name != "run.json":
         names = ", ".join(path.name for path in old)
@@ -117,6 +126,21 @@ def _make_room(work_dir: Path, step: int | None) -> None:
         aside = _aside(work_dir)
         for path in reversed(old):  # run.json last: it says that the others are a run's
             shutil.move(path, aside / path.name)
+    return []
+
+
+def _go_on(work_dir: Path, step: int) -> list[str]:
+    """Set aside what came after ``step``."""
+    checkpoints, metrics = CheckpointFolder(work_dir / "checkpoints"), MetricsFile(work_dir / "metrics.jsonl")
+    damaged = metrics.damaged()
+    if damaged or checkpoints.after(step):
+        aside = _aside(work_dir)
+        with contextlib.suppress(FileNotFoundError):
+            shutil.copy2(metrics.path, aside)
+        checkpoints.rewind(step, aside)
+    metrics.keep_until(step)
+    lines = "a line that is" if damaged == 1 else f"{damaged} lines that are"
+    return [f"{metrics.path} had {lines} no record; the file as it was is in {aside}"] if damaged else []
 
 
 def _aside(work_dir: Path) -> Path:
@@ -134,7 +158,7 @@ def recorded(work_dir: Path, config: str, record: Mapping[str, Any], world: Worl
         return
     write_json(work_dir / "run.json", record)
     with writing(work_dir / "config.py"):
-        (work_dir / "config.py").write_text(config)
+        write_atomically(work_dir / "config.py", lambda beside: beside.write_text(config))
     status = "failed"
     try:
         yield

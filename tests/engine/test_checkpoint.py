@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from openmix.engine.checkpoint import load_checkpoint
+from openmix.engine.checkpoint import load_checkpoint, read_manifest
 from openmix.engine.checkpoint_folder import CheckpointFolder
 from openmix.engine.ema import EMAHook
 from openmix.engine.files import write_atomically
@@ -189,8 +189,8 @@ class TestDamage:
         folder.save("epoch_4.pth", content(40))
         assert folder.newest_good(pytest.fail)[1]["step"] == 40
 
-    def test_a_flipped_bit_is_found_by_the_manifest_alone(self, folder):
-        """Nothing else would: torch loads the file."""
+    def test_a_flipped_bit_is_found_with_a_manifest_and_without(self, folder):
+        """By SHA-256, or by the sums in the file, which torch does not look at: it loads the file."""
         path = folder.folder / "last.pth"
         flip_a_bit(path)
         assert not torch.equal(torch.load(path, weights_only=True)["model"]["w"], torch.full((300,), 30.0)), (
@@ -199,7 +199,10 @@ class TestDamage:
         with pytest.raises(UserError, match=r"last\.pth is damaged: its size or SHA-256"):
             load_checkpoint(path)
         (folder.folder / "manifest.json").unlink()
-        load_checkpoint(path)
+        with pytest.raises(UserError, match=r"last\.pth is damaged: its CRC-32 sums differ"):
+            load_checkpoint(path)
+        folder.save("epoch_4.pth", content(40))
+        assert "epoch_3.pth" not in read_manifest(folder.folder), "what is damaged is not certified"
 
     def test_without_manifest_a_truncated_file_is_found_by_torch(self, folder, tmp_path):
         alone = shutil.copy(folder.folder / "last.pth", tmp_path / "alone.pth")

@@ -191,9 +191,20 @@ class TestUsersHook:
         from openmix.errors import UserError
 
         monkeypatch.setattr(Counts, "state_dict", lambda self: {"hook": self})
-        with pytest.raises(UserError, match="a hook's state, or what it adds to the checkpoint, is not plain data"):
-            lab.train(lab.write(tmp_path, custom_hooks=[{"type": "Counts"}]), tmp_path / "run")
-        assert not list((tmp_path / "run" / "checkpoints").glob("*.pth"))
+        path, run = lab.write(tmp_path, custom_hooks=[{"type": "Counts"}]), tmp_path / "run"
+        with pytest.raises(UserError, match=r"a hook's state is not plain data, .*: Counts-1\.hook is a Counts"):
+            lab.train(path, run)
+        assert not list((run / "checkpoints").glob("*.pth"))
+
+    def test_state_that_becomes_no_plain_data_is_not_saved(self, lab, tmp_path, monkeypatch):
+        from openmix.errors import UserError
+
+        states = iter([{}])
+        monkeypatch.setattr(Counts, "state_dict", lambda self: next(states, {"hook": [1, self]}))
+        path, run = lab.write(tmp_path, custom_hooks=[{"type": "Counts"}]), tmp_path / "run"
+        with pytest.raises(UserError, match=r"is not plain data: hooks\.Counts-1\.hook\.1 is a Counts"):
+            lab.train(path, run)
+        assert not list((run / "checkpoints").glob("*.pth"))
 
 
 class TestEMA:

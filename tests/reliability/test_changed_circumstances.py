@@ -135,6 +135,7 @@ def test_a_checkpoint_that_does_not_tell_is_taken(lab, stopped):
     torch.save(state, checkpoint)
     lab.train(path, run, resume=True)
     assert lab.state(run)["step"] == 12
+    assert warnings(run) == ["the checkpoint does not say what data and code it comes from: they were not compared"]
 
 
 @pytest.mark.parametrize("rotten", [None, 3, [], {"data": 1}, {"batch_size": "8"}, {"code": None}])

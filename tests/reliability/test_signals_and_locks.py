@@ -56,7 +56,7 @@ def train(lab, tmp_path):
 def test_a_signal_before_the_first_step_has_the_code_of_a_stop(train, tmp_path, number):
     done = train(environment={"SIGNAL_ON_IMPORT": str(int(number))})
     assert done.returncode == 75
-    assert done.stderr == f"stopped by {number.name} outside of training: there is nothing to save\n"
+    assert done.stderr == f"stopped by {number.name} before the first step\n"
     assert not (tmp_path / "run").exists()
 
 
@@ -80,6 +80,24 @@ def test_after_a_crash_the_log_is_there_and_the_lock_is_free(train, lab, tmp_pat
     assert done.returncode == 0, done.stderr
     assert not (run / ".owner").exists()
     assert lab.state(run)["step"] == 12
+
+
+def test_a_second_signal_does_not_change_the_code_of_a_stop(lab, tmp_path):
+    """Schedulers send theirs again; the interpreter takes its time to end, and torch's libraries theirs."""
+    path = lab.write(tmp_path, train_cfg={"max_epochs": 10_000})
+    command = [sys.executable, ROOT / "tools" / "train.py", path, "--work-dir", tmp_path / "run"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if ", step " in line:
+                process.send_signal(signal.SIGTERM)
+                break
+        for line in process.stdout:
+            if "stopped after step" in line:
+                break
+        while process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+    assert process.returncode == 75
 
 
 @pytest.mark.slow
