@@ -121,7 +121,8 @@ def run(rank: int, size: int, function: str, folder: str, arguments: dict[str, A
         dist.init_process_group("gloo", store=store, rank=rank, world_size=size, timeout=timedelta(seconds=120))
         result = globals()[function](World(rank, size), **arguments)
         torch.save(result, Path(folder) / f"{rank}.pt")
-        dist.destroy_process_group()
+        if dist.is_initialized():
+            dist.destroy_process_group()
         code = 0
     except BaseException:
         traceback.print_exc()

@@ -20,7 +20,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Evaluate, print and perhaps write the figures."""
     from openmix.engine.build import timeout_of
     from openmix.engine.config import load_config
-    from openmix.engine.distributed import join_world, leave_world, main_only
+    from openmix.engine.distributed import joined_world, main_only
     from openmix.engine.log import spell_metrics
     from openmix.engine.peers import peers_watched
     from openmix.engine.records import write_json
@@ -28,7 +28,6 @@ def main(arguments: argparse.Namespace) -> int:
     from openmix.errors import UserError
 
     cfg = load_config(arguments.config, overrides(arguments))
-    world = join_world(arguments.launcher, timeout_of(cfg))
 
     def report() -> None:
         print(spell_metrics(metrics))
@@ -39,10 +38,7 @@ def main(arguments: argparse.Namespace) -> int:
             except OSError as error:
                 raise UserError(f"cannot write {arguments.out}: {error}") from error
 
-    try:
-        with peers_watched(world):
-            metrics = test(cfg, arguments.checkpoint, world, arguments.split)
-            main_only(world, report)
-    finally:
-        leave_world()
+    with joined_world(arguments.launcher, timeout_of(cfg)) as world, peers_watched(world):
+        metrics = test(cfg, arguments.checkpoint, world, arguments.split)
+        main_only(world, report)
     return 0

@@ -39,7 +39,7 @@ def main(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     from openmix.engine.build import timeout_of
     from openmix.engine.config import load_config
-    from openmix.engine.distributed import join_world, leave_world
+    from openmix.engine.distributed import joined_world
     from openmix.engine.peers import peers_watched
     from openmix.engine.run import train
 
@@ -54,30 +54,32 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.wandb:
         cfg.vis_backends = [*(cfg.get("vis_backends") or []), {"type": "WandbVisBackend"}]
     resume = arguments.resume if arguments.resume is not None else cfg.get("resume", False)
-    world = join_world(arguments.launcher, timeout_of(cfg))
-    try:
-        with peers_watched(world):
-            train(cfg, arguments.config, world, resume)
-    finally:
-        leave_world()
+    with joined_world(arguments.launcher, timeout_of(cfg)) as world, peers_watched(world):
+        train(cfg, arguments.config, world, resume)
     return 0
 
 
 @contextlib.contextmanager
 def _nothing_to_save() -> Iterator[None]:
-    """Let a stop signal end the process at once, with its code, before the first step; and change nothing afterwards.
+    """Let a stop signal end the process at once, where there is nothing to save: before the first step and afterwards.
 
-    Training itself has its own way to stop, after the step that it is in. Once it is over its exit code is settled, and
-    a second signal, which schedulers like to send, must not replace it while the interpreter takes its time to end.
+    Training itself has its own way to stop, after the step that it is in. Once it is over its exit code is settled: a
+    second signal, which schedulers like to send, must not replace it while the interpreter takes its time to end.
     """
+    code, said = EXIT_STOPPED, "stopped by {} before the first step\n"
 
     def leave(number: int, frame: FrameType | None) -> None:
-        os.write(2, f"stopped by {signal.Signals(number).name} before the first step\n".encode())
-        os._exit(EXIT_STOPPED)  # whatever is under way, and catches exceptions
+        os.write(2, said.format(signal.Signals(number).name).encode())
+        os._exit(code)  # whatever is under way, and catches exceptions
 
     before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGUSR1)}
     try:
         yield
+        code, said = 0, ""
+    except BaseException as error:
+        code, said = getattr(error, "exit_code", 1), ""
+        raise
     finally:
         for number, handler in before.items():
-            signal.signal(number, signal.SIG_IGN if handler is signal.SIG_DFL else handler)
+            if handler is not signal.SIG_DFL:
+                signal.signal(number, handler)

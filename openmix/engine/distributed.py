@@ -1,7 +1,8 @@
 """Processes: who am I, how many are we, which device is mine, and do we agree."""
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -12,7 +13,10 @@ from torch import Tensor, nn
 
 from openmix.errors import Reported, UserError
 
-__all__ = ["Launcher", "World", "broadcast_buffers", "join_world", "leave_world", "main_only", "sum_over_ranks"]
+__all__ = [
+    "Launcher", "World", "broadcast_buffers", "join_world", "joined_world", "leave_world", "main_only",
+    "sum_over_ranks",
+]  # fmt: skip
 
 Launcher = Literal["none", "pytorch", "slurm"]
 
@@ -78,6 +82,23 @@ def join_world(launcher: Launcher = "none", timeout: float = 1800.0) -> World:
             f"process {rank} of {size} did not meet the others at {where} within {timeout:g} s: {why}"
         ) from error
     return World(rank, size, device, timeout)
+
+
+@contextlib.contextmanager
+def joined_world(launcher: Launcher, timeout: float) -> Iterator[World]:
+    """Join the processes as :func:`join_world` does, and leave them in the end.
+
+    After an error on GPUs the process leaves by ending: NCCL would wait for exchanges that never come, and its abort
+    would take the place of the message.
+    """
+    world = join_world(launcher, timeout)
+    try:
+        yield world
+    except BaseException:
+        if world.device.type == "cpu":
+            leave_world()
+        raise
+    leave_world()
 
 
 def leave_world() -> None:

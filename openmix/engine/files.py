@@ -29,6 +29,7 @@ def writing(path: str | Path) -> Iterator[None]:
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` make a file beside ``path``, sync it, and put it in its place in one step."""
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside.unlink(missing_ok=True)  # a kill's, under a number that comes again, may be a link to another checkpoint
     try:
         write(beside)
         with open(beside, "rb+") as file:

@@ -42,53 +42,62 @@ class NonFiniteError(Reported, RuntimeError):
 
 
 class FiniteCheck:
-    """Stops a step before its update where a loss or the gradient is no number, on every process alike.
+    """Finds a step whose losses or gradient are no numbers, on every process alike, and before its update on a CPU.
 
     Nothing is exchanged for it: a loss that is no number turns its whole gradient into NaN, and the gradients' sum over
-    the processes takes that to all of them. Nothing waits for a GPU either: there the device itself stops, and a byte
-    for each step that it copied to the host before tells afterwards which step it was.
+    the processes takes that to all of them. And nothing waits for a GPU: there a byte for each step travels to the host
+    beside the computing, and whoever looks next finds those that have arrived. Until then a fused optimizer leaves the
+    weights alone; others go on with what is lost anyway, as nothing is saved after such a step. (An assertion on the
+    device would stop it at once, and take the process with it: CUDA cannot be used after one, to free memory even.)
 
     Args:
         device: where the steps are computed.
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._flags = None if device.type == "cpu" else torch.ones(AHEAD, dtype=torch.bool, pin_memory=True)
-        self._contexts: deque[tuple[int, list[StepContext]]] = deque(maxlen=AHEAD)
+        self.waits = device.type == "cpu"  # where looking takes no time
+        self._flags = torch.ones(AHEAD, dtype=torch.bool, pin_memory=not self.waits)
+        self._contexts: deque[list[StepContext]] = deque(maxlen=AHEAD)
 
     @staticmethod
     def weight(loss: Tensor) -> Tensor:
         """Return what to begin the backward pass of a loss with: 1, or NaN if the loss is no number."""
-        return torch.where(torch.isfinite(loss.detach()), 1.0, math.nan).to(loss.dtype)
+        return torch.where(torch.isfinite(loss.detach()), 1.0, math.nan)
 
     def __call__(
         self, total: Tensor, losses: Sequence[Tensor], micro_batches: Sequence[tuple[StepContext, Batch]]
-    ) -> None:
-        """Look at a number that is finite if the whole gradient is.
+    ) -> Tensor | None:
+        """Look at a step, or have it looked at later; then return whether the update is to be left out, as a float.
+
+        Args:
+            total: a number that is finite if the whole gradient is.
+            losses: of the micro-batches, for the message.
+            micro_batches: of this process.
 
         Raises:
-            NonFiniteError: on a CPU; a GPU stops at an assertion, which the host meets later.
+            NonFiniteError: on a CPU.
         """
         contexts = [context for context, _ in micro_batches]
-        if self._flags is None:
-            if not torch.isfinite(total):
+        finite = torch.isfinite(total)
+        if self.waits:
+            if not finite:
                 values = [float(loss) for loss in losses]
                 batches = [batch for _, batch in micro_batches]
                 raise NonFiniteError(_tell(contexts, values), contexts, batches, values)
-            return
-        finite, slot = torch.isfinite(total), contexts[0].step % AHEAD
-        self._contexts.append((slot, contexts))
-        self._flags[slot].copy_(finite, non_blocking=True)
-        torch._assert_async(finite)
-
-    def failure(self) -> NonFiniteError | None:
-        """Return what stopped the device, if this did; to be asked once it has failed."""
-        if self._flags is None:
             return None
-        for slot, contexts in self._contexts:
-            if not self._flags[slot]:
-                return NonFiniteError(_tell(contexts, []), contexts)
-        return None
+        self._contexts.append(contexts)
+        self._flags[contexts[0].step % AHEAD].copy_(finite, non_blocking=True)
+        return (~finite).float()
+
+    def found(self) -> bool:
+        """Tell whether such a step is among those that the host knows of by now."""
+        return not self._flags.all()
+
+    def look(self) -> None:
+        """Raise NonFiniteError for the first such step; to be asked when the device has done all that it was given."""
+        for contexts in self._contexts if self.found() else ():
+            if not self._flags[contexts[0].step % AHEAD]:
+                raise NonFiniteError(_tell(contexts, []), contexts)
 
 
 def _tell(contexts: Sequence[StepContext], losses: Sequence[float]) -> str:
@@ -96,8 +105,10 @@ def _tell(contexts: Sequence[StepContext], losses: Sequence[float]) -> str:
     bad = [(context, loss) for context, loss in zip(contexts, losses, strict=False) if not math.isfinite(loss)]
     if bad:
         return f"the loss is {bad[0][1]} in {where}, shard {bad[0][0].shard}; the weights were not updated"
-    own = f", though this process's loss is ({', '.join(f'{loss:.4g}' for loss in losses)})" if losses else ""
-    return f"the gradient is not finite in {where}{own}; the weights were not updated"
+    if not losses:
+        return f"the gradient is not finite in {where}; nothing was saved after it"
+    own = ", ".join(f"{loss:.4g}" for loss in losses)
+    return f"the gradient is not finite in {where}, though this process's loss is ({own}); the weights were not updated"
 
 
 def write_key(error: NonFiniteError, indices: Sequence[Tensor], folder: Path, world: World) -> Path:
@@ -121,7 +132,7 @@ def write_key(error: NonFiniteError, indices: Sequence[Tensor], folder: Path, wo
     for entry, batch, loss in zip(micro_batches, error.batches, error.losses, strict=False):
         entry["loss"] = loss if math.isfinite(loss) else str(loss)
         entry |= {"index": batch.index.tolist(), "sha256": digest(batch)}
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step_{first.step + 1}_rank_{world.rank}.json"
     key = {
         "schema": 1, "seed": first.seed, "epoch": first.epoch + 1, "step": first.step + 1, "progress": first.progress,

@@ -24,8 +24,9 @@ class PeerError(Reported):
 def peers_watched(world: World) -> Iterator[None]:
     """Let an exchange between processes that fails end with the names of those that are to blame.
 
-    A process whose exchange fails says so in the store that all share, and looks who else does. Who says nothing hangs
-    or is gone; who says something else has failed of itself. In a run that is well nothing of this costs anything.
+    A process whose exchange fails says so in the store that all share, breaks its connections, so that those who wait
+    for it notice as well, and looks who else says something. Who says nothing hangs or is gone; who says something else
+    has failed of itself. In a run that is well nothing of this costs anything.
 
     Args:
         world: the processes.
@@ -36,17 +37,19 @@ def peers_watched(world: World) -> Iterator[None]:
     if world.size == 1 or not dist.is_initialized():
         yield
         return
+    store = dist.distributed_c10d._get_default_store()  # of this process's own: it outlives the connections
     try:
         yield
     except BaseException as error:
-        if not (isinstance(error, RuntimeError) and _is_of_an_exchange(error)):
+        said: dict[int, str] = {}
+        if isinstance(error, Reported) or not isinstance(error, RuntimeError) or not _is_of_an_exchange(error):
             what = f"{type(error).__name__}: {error}"
-            _within(ROLL_CALL, lambda: _say(world, what))
+            _within(ROLL_CALL, lambda: store.set(_key(world.rank), what[:TOLD]))
             raise
-        said = _within(2 * ROLL_CALL, lambda: _roll_call(world))
+        _within(2 * ROLL_CALL, lambda: _roll_call(store, world, said))
         waited = f"has not answered for {world.timeout:g} s: it hangs, or is gone"
         silence = waited if "imed out" in str(error) else "is gone, or hangs"
-        raise PeerError(_blame(world, {} if said is None else said, silence)) from error
+        raise PeerError(_blame(world, said, silence)) from error
 
 
 def _is_of_an_exchange(error: RuntimeError) -> bool:
@@ -61,47 +64,37 @@ def _key(rank: int) -> str:
     return f"openmix/failed/{rank}"
 
 
-def _within(seconds: float, ask: Callable[[], dict[int, str]]) -> dict[int, str] | None:
-    """Return what ``ask`` does, or None if it fails or takes longer: the store is process 0's, and may hang with it."""
-    answer: list[dict[int, str]] = []
+def _within(seconds: float, ask: Callable[[], object]) -> None:
+    """Let ``ask`` try for so long: the store is process 0's, and may fail or hang with it."""
 
     def try_it() -> None:
         with contextlib.suppress(Exception):
-            answer.append(ask())
+            ask()
 
     thread = threading.Thread(target=try_it, daemon=True)
     thread.start()
     thread.join(seconds)
-    return answer[0] if answer else None
 
 
-def _say(world: World, what: str) -> dict[int, str]:
-    """Leave word of what happened to this process, and return it."""
-    _store().set(_key(world.rank), what[:TOLD])
-    return {world.rank: what}
-
-
-def _roll_call(world: World) -> dict[int, str]:
-    """Say that this process is well, and return what the others say who do so soon; those that are well say nothing."""
-    said = _say(world, "")
+def _roll_call(store: dist.Store, world: World, said: dict[int, str]) -> None:
+    """Say that this process is well, and gather what the others say who do so soon; those that are well say nothing."""
+    store.set(_key(world.rank), "")
+    if world.device.type == "cpu":  # gloo; NCCL would wait, and there all have waited equally long
+        dist.destroy_process_group()
     deadline = time.monotonic() + ROLL_CALL
     while len(said) < world.size and time.monotonic() < deadline:
         for rank in set(range(world.size)) - said.keys():
-            if _store().check([_key(rank)]):
-                said[rank] = _store().get(_key(rank)).decode(errors="replace")
+            if store.check([_key(rank)]):
+                said[rank] = store.get(_key(rank)).decode(errors="replace")
         time.sleep(0.1)
-    return said
-
-
-def _store() -> dist.Store:
-    return dist.distributed_c10d._get_default_store()
+    if world.is_main:
+        time.sleep(1)  # the store is this process's, and the others may still be reading
 
 
 def _blame(world: World, said: dict[int, str], silence: str) -> str:
-    """Return who failed, and who does not answer: where nobody keeps the store any more, that is process 0."""
+    """Return who failed, and who says nothing; where nobody keeps the store any more, that is process 0."""
     failed = [f"process {rank} failed: {what}" for rank, what in sorted(said.items()) if what]
     silent = [rank for rank in range(world.size) if rank not in said] if said else [0]
     if silent:
-        names = ", ".join(map(str, silent))
-        failed.append(f"process {names} of {world.size} {silence}")
+        failed.append(f"process {', '.join(map(str, silent))} of {world.size} {silence}")
     return "; ".join(failed) or "the connection between the processes failed, though all of them still answer"

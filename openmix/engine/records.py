@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -18,32 +19,32 @@ from openmix.engine.distributed import World
 from openmix.engine.files import write_atomically, writing
 from openmix.version import __version__
 
-__all__ = ["MetricsFile", "describe_run", "finite", "write_json"]
+__all__ = ["MetricsFile", "describe_run", "device_name", "finite", "git_commit", "versions", "write_json"]
 
 PACKAGES = ("torch", "torchvision", "numpy", "mmengine", "timm", "scikit-learn")
 
 
 def describe_run(cfg_hash: str, config: str, seed: int, world: World) -> dict[str, Any]:
     """Return what identifies a run: code, config, seed, processes, threads, device and versions."""
-    device = torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else _cpu_name()
     return {
         "schema": 1,
         "config": config,
         "config_hash": cfg_hash,
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
         "seed": seed,
         "world_size": world.size,
         "threads": torch.get_num_threads(),
-        "device": device,
-        "versions": {"python": platform.python_version(), "openmix": __version__, **_versions()},
+        "device": device_name(world),
+        "versions": versions(),
         "command": sys.argv,
         "start_time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "status": "running",
     }
 
 
-def _versions() -> dict[str, str]:
-    found = {}
+def versions() -> dict[str, str]:
+    """Return the versions of Python, openmix, and of the packages that a run's numbers may depend on."""
+    found = {"python": platform.python_version(), "openmix": __version__}
     for package in PACKAGES:
         try:
             found[package] = version(package)
@@ -52,7 +53,10 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _cpu_name() -> str:
+def device_name(world: World) -> str:
+    """Return what the processes compute on."""
+    if world.device.type == "cuda":
+        return torch.cuda.get_device_name(world.device)
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
@@ -60,7 +64,8 @@ def _cpu_name() -> str:
         return platform.processor() or platform.machine()
 
 
-def _git_commit() -> str | None:
+@cache
+def git_commit() -> str | None:
     """Return the commit that the code was run from, with ``-dirty`` where files differ from it."""
     command = ["git", "-C", os.path.dirname(__file__), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:

@@ -1,10 +1,8 @@
 """What a resumed run may differ in from the run before it, and what is said of it. The rules: docs/reliability.md."""
 
 import operator
-import platform
 import re
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
@@ -13,12 +11,10 @@ from openmix.data.loaders import Loader
 from openmix.data.timeline import Timeline
 from openmix.engine.config import NOT_HASHED
 from openmix.engine.distributed import World
+from openmix.engine.records import device_name, git_commit, versions
 from openmix.errors import UserError
-from openmix.version import __version__
 
 __all__ = ["check_data", "check_timeline", "circumstances", "what_differs"]
-
-PACKAGES = ("torch", "torchvision", "timm")  # whose versions may change the bits
 
 
 def circumstances(world: World, accumulate: int, loader: Loader) -> dict[str, Any]:
@@ -36,20 +32,10 @@ def circumstances(world: World, accumulate: int, loader: Loader) -> dict[str, An
         "processes": world.size,
         "accumulate": accumulate,
         "batch_size": batch_size,
-        "code": {"openmix": __version__, "python": platform.python_version(), **_versions()},
-        "device": torch.cuda.get_device_name(world.device) if world.device.type == "cuda" else "CPU",
+        "code": {"commit": git_commit() or "unknown", **versions()},
+        "device": device_name(world),
         "threads": torch.get_num_threads(),
     }
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 def check_timeline(state: Mapping[str, Any], timeline: Timeline) -> None:

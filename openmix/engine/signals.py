@@ -35,23 +35,33 @@ class StopRequest:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        if exception == (None, None, None) and self._pending is not None and self._pending[1] is not None:
-            self._pending[1].wait()  # to leave with an exchange under way would break it off for the others
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        try:
+            if exception == (None, None, None) and self._pending is not None and self._pending[1] is not None:
+                self._pending[1].wait()  # to leave with an exchange under way would break it off for the others
+        finally:
+            for number, handler in self._before.items():
+                signal.signal(number, handler)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.signal = number
 
-    def agreed(self) -> bool:
-        """Tell, once a step and on every rank alike, whether to stop now."""
+    def agreed(self, otherwise: bool = False) -> bool:
+        """Tell, once a step and on every rank alike, whether to stop now.
+
+        Args:
+            otherwise: whether this process has another reason than a signal.
+
+        Raises:
+            RuntimeError: torch's, where another process is gone or does not answer in time.
+        """
+        wanted = otherwise or self.signal is not None
         if self._group is None:
-            return self.signal is not None
+            return wanted
         last, self._pending = self._pending, None
         if last is not None and last[1] is not None:
             last[1].wait()
             if last[0].item():
                 return True
-        flag = torch.tensor([float(self.signal is not None)])
+        flag = torch.tensor([float(wanted)])
         self._pending = (flag, dist.all_reduce(flag, group=self._group, async_op=True))
         return False

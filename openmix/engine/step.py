@@ -10,6 +10,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from openmix.data.batch import Batch
+from openmix.engine.distributed import sum_over_ranks
 from openmix.engine.nonfinite import FiniteCheck, NonFiniteError
 from openmix.engine.settings import OptimWrapper
 from openmix.errors import UserError
@@ -44,13 +45,14 @@ class TrainStep:
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.amp == "fp16")
         self.finite = FiniteCheck(device)
+        self.fused = any(group.get("fused") for group in optimizer.param_groups)
         self.names: tuple[str, ...] = ()
 
     def __call__(self, micro_batches: Sequence[tuple[StepContext, Batch]]) -> Tensor:
         """Do one step and return the mean of what the task reports, in the order of :attr:`names`, on the device.
 
         Raises:
-            NonFiniteError: on a CPU at once; on a GPU the device stops at an assertion, as nothing waits for it.
+            NonFiniteError: on a CPU at once; on a GPU :attr:`finite` knows of it later, as nothing waits for that.
         """
         reports, losses = [], []
         for i, (context, batch) in enumerate(micro_batches):
@@ -63,7 +65,9 @@ class TrainStep:
             self.names = tuple(outputs)
             losses.append(loss.detach())
             reports.append(torch.stack([value.detach().float() for value in outputs.values()]))
-        self.finite(self._clipped(losses), losses, micro_batches)
+        left_out = self.finite(self._clipped(losses), losses, micro_batches)
+        if self.fused and left_out is not None and not self.scaler.is_enabled():  # as the scaler tells them
+            self.optimizer.found_inf = left_out  # type: ignore[attr-defined]
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
@@ -76,7 +80,7 @@ class TrainStep:
             self.scaler.unscale_(self.optimizer)
             norm = nn.utils.clip_grad_norm_(self.parameters, **self.settings.clip_grad)
         if self.scaler.is_enabled():  # a gradient that overflows is its daily business: it skips the step; a loss, not
-            return torch.stack(list(losses)).sum()
+            return sum_over_ranks(torch.stack(list(losses)).sum())  # so that all processes stop at the same step
         return self._gradient() if norm is None else norm
 
     def _gradient(self) -> Tensor:

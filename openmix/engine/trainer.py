@@ -32,7 +32,7 @@ from openmix.engine.resuming import check_data, check_timeline, circumstances
 from openmix.engine.signals import StopRequest
 from openmix.engine.step import TrainStep
 from openmix.engine.weights import check_average, load_weights
-from openmix.errors import Reported, UserError
+from openmix.errors import Reported, UserError, WriteError
 from openmix.tasks.base import Task
 from openmix.tasks.context import StepContext
 
@@ -146,25 +146,24 @@ class Trainer:
                     self._train_epoch()
                 self.hooks("after_train")
                 self.hooks("after_run")
-            except RuntimeError as error:  # on a GPU the device's own, at some later step
-                diverged = self._diverged(error)
-                if diverged is None:
-                    raise
-                raise diverged from error
+            except NonFiniteError as error:
+                raise self._diverged(error) from error
             finally:
                 self.reporter.stop()
         return self.metrics
 
-    def _diverged(self, error: RuntimeError) -> NonFiniteError | None:
-        """Return what to raise if the error is of a step that is no number, having written down which images it had."""
-        found = error if isinstance(error, NonFiniteError) else self.step.finite.failure()
-        if found is None or not found.contexts:
-            return None
-        first, indices = found.contexts[0], getattr(self.train_dataloader, "indices", None)
+    def _diverged(self, error: NonFiniteError) -> NonFiniteError:
+        """Write down which images the step had, where it was a step, and return what to raise."""
+        if not error.contexts:
+            return error
+        first, indices = error.contexts[0], getattr(self.train_dataloader, "indices", None)
         step = first.step - self.timeline.start_of(first.epoch)
         plan = [] if indices is None else indices(first.epoch, step)
-        path = write_key(found, plan, Path(self.work_dir) / "nonfinite", self.world)
-        return NonFiniteError(f"{found}; 'openmix replay {path}' rebuilds the batch")
+        try:
+            path = write_key(error, plan, Path(self.work_dir) / "nonfinite", self.world)
+        except (OSError, WriteError) as reason:
+            return NonFiniteError(f"{error}; which images it had could not be written: {reason}")
+        return NonFiniteError(f"{error}; 'openmix replay {path}' rebuilds the batch")
 
     def _train_epoch(self) -> None:
         """Train from where the run is to the end of the epoch, validating and saving when due."""
@@ -198,7 +197,7 @@ class Trainer:
             self.schedule.after_epoch(self.epoch)
         validating = last or self._is_due(self.val_interval, self.val_by_epoch, ends_epoch)
         is_best = self._validate() if self.val_dataloader and validating else False
-        stopping = self.stop.agreed() and not last
+        stopping = self.stop.agreed(self.step.finite.found()) and not last
         saving = last or self._is_due(self.saving.interval, self.saving.by_epoch, ends_epoch)
         if saving or stopping or is_best:
             self.save(is_best)
@@ -226,7 +225,8 @@ class Trainer:
 
     def _log(self) -> None:
         self.step.check_scale()
-        means = dict(zip(self.step.names, self.averages.pop(), strict=True))
+        means = dict(zip(self.step.names, self.averages.pop(), strict=True))  # waits for the device
+        self.step.finite.look()
         now = time.perf_counter()
         seconds, images = now - self._clock, self._images * self.world.size
         self._clock, self._images = now, 0
@@ -255,6 +255,7 @@ class Trainer:
         self.hooks("before_val_epoch")
         model = self.task if self.ema is None else self.ema.module
         self.metrics = evaluate(model, self.val_dataloader, self.normalize, self.val_damage)
+        self.step.finite.look()
         self.hooks("after_val_epoch", metrics=self.metrics)
         self.hooks("after_val")
         seconds = time.perf_counter() - began
@@ -283,7 +284,9 @@ class Trainer:
         Raises:
             NonFiniteError: the weights are no numbers any more; the checkpoints before are kept.
         """
-        if not all(p.isfinite().all() for p in self.task.parameters()):
+        finite = all(p.isfinite().all() for p in self.task.parameters())  # waits for the device
+        self.step.finite.look()
+        if not finite:
             raise NonFiniteError(f"the weights are not finite after step {self.iter}; they are not saved")
         ends_epoch = self.iter == self.timeline.start_of(self.epoch)
         state = self.state_dict()
@@ -347,7 +350,8 @@ class Trainer:
             self.epoch = self.timeline.epoch_of(self.iter)
             self.schedule.fast_forward(min(self.iter, self.max_iters))
             load_optimizer_state(self.optimizer, state["optimizer"])
-            self.step.scaler.load_state_dict(state["scaler"])
+            if state["scaler"]:  # none where it was trained without fp16
+                self.step.scaler.load_state_dict(state["scaler"])
             self.averages.load_state_dict(state["averages"])
             self.damage.restore(operator.index(state.get("damaged", 0)))
         except UserError:

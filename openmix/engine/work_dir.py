@@ -68,6 +68,7 @@ def held(work_dir: Path, step: int | None, world: World, needs: int = 0) -> Iter
         for lock in locks:  # the system does this for a process that is killed
             with contextlib.suppress(OSError):  # the folder may have gone
                 (work_dir / OWNER).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
                 lock.release()
 
 
@@ -85,6 +86,8 @@ def _lock(work_dir: Path) -> FileLock:
     lock, owner = FileLock(work_dir / LOCK, timeout=0), work_dir / OWNER
     try:
         lock.acquire()
+    except NotImplementedError:
+        raise UserError(f"{work_dir} lies on a file system without locks; name another with --work-dir") from None
     except Timeout:
         with contextlib.suppress(OSError):
             whose = f" ({owner.read_text().strip()})"

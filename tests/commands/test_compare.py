@@ -24,7 +24,7 @@ def configs(lab, tmp_path) -> list[str]:
 @pytest.fixture(autouse=True)
 def one_commit(monkeypatch):
     """The code of these tests does not change between two calls, whatever the working tree looks like."""
-    monkeypatch.setattr("openmix.engine.records._git_commit", lambda: "abc")
+    monkeypatch.setattr("openmix.engine.records.git_commit", lambda: "abc")
 
 
 def compare(folder: Any, *configs: str, seeds: tuple[int, ...] = (3, 5)) -> int:

@@ -109,10 +109,12 @@ def test_the_same_images_in_other_micro_batches_are_other_draws(lab, stopped):
     ("then", "message"),
     [
         ({"code": {"torch": "2.0"}}, r"comes from torch 2\.0, now 2\.\S+.*: the run goes on, perhaps not to the same"),
-        ({"device": "NVIDIA H200"}, "comes from device NVIDIA H200, now CPU: "),
+        ({"code": {"commit": "abc"}}, r"comes from commit abc, now \w+"),
+        ({"code": {"python": "3.0"}}, r"comes from python 3\.0, now 3\.\d+\.\d+: "),
+        ({"device": "NVIDIA H200"}, r"comes from device NVIDIA H200, now .+: "),
         ({"threads": 17}, "comes from threads 17, now 1: "),
     ],
-    ids=["code", "device", "threads"],
+    ids=["torch", "commit", "python", "device", "threads"],
 )
 def test_other_code_or_machine_is_said(lab, stopped, then, message):
     path, run = stopped
