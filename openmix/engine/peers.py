@@ -24,9 +24,9 @@ class PeerError(Reported):
 def peers_watched(world: World) -> Iterator[None]:
     """Let an exchange between processes that fails end with the names of those that are to blame.
 
-    A process whose exchange fails says so in the store that all share, breaks its connections, so that those who wait
-    for it notice as well, and looks who else says something. Who says nothing hangs or is gone; who says something else
-    has failed of itself. In a run that is well nothing of this costs anything.
+    A process whose exchange fails says so in the store that all share, and looks who else says something. Who says
+    something else has failed of itself; who says nothing hangs or is gone, or has not noticed yet: of three processes,
+    one may still be waiting for the one that speaks. In a run that is well nothing of this costs anything.
 
     Args:
         world: the processes.
@@ -79,8 +79,6 @@ def _within(seconds: float, ask: Callable[[], object]) -> None:
 def _roll_call(store: dist.Store, world: World, said: dict[int, str]) -> None:
     """Say that this process is well, and gather what the others say who do so soon; those that are well say nothing."""
     store.set(_key(world.rank), "")
-    if world.device.type == "cpu":  # gloo; NCCL would wait, and there all have waited equally long
-        dist.destroy_process_group()
     deadline = time.monotonic() + ROLL_CALL
     while len(said) < world.size and time.monotonic() < deadline:
         for rank in set(range(world.size)) - said.keys():
@@ -96,5 +94,7 @@ def _blame(world: World, said: dict[int, str], silence: str) -> str:
     failed = [f"process {rank} failed: {what}" for rank, what in sorted(said.items()) if what]
     silent = [rank for rank in range(world.size) if rank not in said] if said else [0]
     if silent:
-        failed.append(f"process {', '.join(map(str, silent))} of {world.size} {silence}")
+        names = ", ".join(map(str, silent))
+        who = f"process {names} of {world.size}" if len(silent) == 1 else f"one of the processes {names}"
+        failed.append(f"{who} {silence}")
     return "; ".join(failed) or "the connection between the processes failed, though all of them still answer"

@@ -1,6 +1,7 @@
 """A process that hangs, dies or fails: the others end, and name it."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ class Fail(Hook):
         self.rank, self.how = rank, how
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        if runner.iter != 3 or runner.rank != self.rank:
+        if runner.epoch < 1 or runner.rank != self.rank:
             return
         if self.how == "sleep":
             time.sleep(300)
@@ -66,8 +67,8 @@ def test_processes_that_never_come_are_told_of(monkeypatch):
         join_world("pytorch", timeout=1)
 
 
-def start(lab: Any, folder: Path, rank: int, how: str) -> tuple[int, str, float]:
-    """Train on two processes of which one fails in step 4; return the exit code, stderr and the seconds it took."""
+def start(lab: Any, folder: Path, rank: int, how: str, size: int = 2) -> tuple[int, str, float]:
+    """Train on processes of which one fails in step 4; return the exit code, stderr and the seconds it took."""
     (folder / "fail_hook.py").write_text(HOOK)
     imports = {"imports": ["fail_hook"], "allow_failed_imports": False}
     hook = {"type": "Fail", "rank": rank, "how": how}
@@ -76,7 +77,7 @@ def start(lab: Any, folder: Path, rank: int, how: str) -> tuple[int, str, float]
     )  # fmt: skip
     environment = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(folder), "CUDA_VISIBLE_DEVICES": ""}
     environment.pop("PORT", None)
-    command = ["bash", str(ROOT / "tools" / "dist_train.sh"), path, "2", "--work-dir", str(folder / "run")]
+    command = ["bash", str(ROOT / "tools" / "dist_train.sh"), path, str(size), "--work-dir", str(folder / "run")]
     began = time.monotonic()
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     return done.returncode, done.stderr, time.monotonic() - began
@@ -92,6 +93,18 @@ def test_a_run_ends_when_a_process_hangs(lab, tmp_path, rank, how):
     assert "Traceback" not in said and "frame #" not in said
     assert seconds < 90
     assert lab.state(tmp_path / "run")["step"] == 3, "the checkpoint of the first epoch"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [1, 2])
+def test_among_three_the_killed_one_is_named(lab, tmp_path, rank):
+    """By the launcher, and by the others, of whom one may not have noticed when the other speaks."""
+    code, said, _ = start(lab, tmp_path, rank, "SIGKILL", size=3)
+    assert code == 128 + signal.SIGKILL
+    assert f"process {rank} was ended by SIGKILL" in said
+    blamed = [line for line in said.splitlines() if line.startswith("error: ")]
+    assert blamed and all(re.search(rf"process(es)?( \d,)* {rank}\b", line) for line in blamed)
+    assert "Traceback" not in said and "frame #" not in said
 
 
 @pytest.mark.slow

@@ -52,6 +52,8 @@ def wait_for(*paths: Path) -> None:
         ("sys.exit([75, 1, 75][rank])", 75),
         ("sys.exit([75, 0, 75][rank])", 75),
         ("sys.exit([0, 0, 3][rank])", 3),
+        ("sys.exit([75, 2, 75][rank])", 2),
+        ("sys.exit(1) if rank else (time.sleep(1), sys.exit(2))", 2),  # who finds out later is waited for
         # a worker is killed, as for want of memory; those that lost it fail with 1
         ("os.kill(os.getpid(), signal.SIGKILL) if rank == 2 else sys.exit(1)", 137),
         ("os.kill(os.getpid(), signal.SIGSEGV) if rank == 1 else None", 139),
