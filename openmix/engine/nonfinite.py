@@ -91,7 +91,7 @@ class FiniteCheck:
 
     def found(self) -> bool:
         """Tell whether such a step is among those that the host knows of by now."""
-        return not self._flags.all()
+        return not (self.waits or self._flags.all())
 
     def look(self) -> None:
         """Raise NonFiniteError for the first such step; to be asked when the device has done all that it was given."""
