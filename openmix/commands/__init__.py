@@ -18,11 +18,21 @@ from types import ModuleType
 from openmix.errors import Reported
 from openmix.version import __version__
 
-__all__ = ["main", "run_command"]
+__all__ = ["main", "process", "run_command", "run_script"]
+
+
+class _Process:
+    """This process: whether it ends with its command, whose exit code is then its own."""
+
+    ends_with_command = False
+
+
+process = _Process()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``openmix SUBCOMMAND ...`` and return the exit code."""
+    process.ends_with_command = argv is None
     arguments = list(sys.argv[1:] if argv is None else argv)
     names = sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
     parser = argparse.ArgumentParser(
@@ -41,6 +51,12 @@ def _first_line(name: str) -> str:
     """Return what a subcommand's docstring says first, without the imports that running it would cost."""
     source = (Path(__path__[0]) / f"{name}.py").read_text()
     return (ast.get_docstring(ast.parse(source)) or "").split("\n")[0]
+
+
+def run_script(name: str, prog: str) -> int:
+    """Run one subcommand on the command line as all that this process does, and return the code to exit with."""
+    process.ends_with_command = True
+    return run_command(name, prog=prog)
 
 
 def run_command(name: str, argv: Sequence[str] | None = None, prog: str | None = None) -> int:

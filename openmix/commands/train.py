@@ -7,6 +7,7 @@ import signal
 from collections.abc import Iterator
 from types import FrameType
 
+from openmix.commands import process
 from openmix.commands._options import add_config_options, overrides
 
 __all__ = ["add_arguments", "main"]
@@ -64,7 +65,8 @@ def _nothing_to_save() -> Iterator[None]:
     """Let a stop signal end the process at once, where there is nothing to save: before the first step and afterwards.
 
     Training itself has its own way to stop, after the step that it is in. Once it is over its exit code is settled: a
-    second signal, which schedulers like to send, must not replace it while the interpreter takes its time to end.
+    second signal, which schedulers like to send, must not replace it while the interpreter takes its time to end. In a
+    process that goes on with other things, signals are then what they were before.
     """
     code, said = EXIT_STOPPED, "stopped by {} before the first step\n"
 
@@ -81,5 +83,5 @@ def _nothing_to_save() -> Iterator[None]:
         raise
     finally:
         for number, handler in before.items():
-            if handler is not signal.SIG_DFL:
+            if not process.ends_with_command or handler is not signal.SIG_DFL:
                 signal.signal(number, handler)

@@ -107,3 +107,11 @@ def test_a_signal_after_the_last_step(train, lab, tmp_path):
     assert done.returncode in (0, 75)
     assert lab.state(tmp_path / "run")["step"] == 12
     assert train(options=["--resume"]).returncode == 0
+
+
+def test_a_process_that_goes_on_has_its_handlers_back(lab, tmp_path):
+    from openmix.commands import run_command
+
+    before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)]
+    assert run_command("train", [lab.write(tmp_path), "--work-dir", str(tmp_path / "run")]) == 0
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGUSR1)] == before
