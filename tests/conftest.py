@@ -182,5 +182,7 @@ class Ranks:
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., list[Any]]]:
     """See :class:`Ranks`."""
     ranks = Ranks(tmp_path_factory.mktemp("ranks"))
-    with ranks.server:  # closes its pipes, at which it ends
-        yield ranks
+    yield ranks
+    ranks.server.kill()  # closing its pipe would do, unless a process that was forked meanwhile holds it open
+    with ranks.server:
+        pass

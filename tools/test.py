@@ -3,7 +3,7 @@
 
 import sys
 
-from openmix.commands import run_command
+from openmix.commands import run_script
 
 if __name__ == "__main__":
-    sys.exit(run_command("test", prog="tools/test.py"))
+    sys.exit(run_script("test", prog="tools/test.py"))

@@ -6,4 +6,4 @@ import sys
 from openmix.commands import run_script
 
 if __name__ == "__main__":
-    sys.exit(run_script("train", "tools/train.py"))
+    sys.exit(run_script("train", prog="tools/train.py"))

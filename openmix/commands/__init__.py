@@ -11,6 +11,7 @@ import importlib
 import os
 import pkgutil
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -32,7 +33,6 @@ process = _Process()
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``openmix SUBCOMMAND ...`` and return the exit code."""
-    process.ends_with_command = argv is None
     arguments = list(sys.argv[1:] if argv is None else argv)
     names = sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
     parser = argparse.ArgumentParser(
@@ -44,7 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"openmix {__version__}")
     parser.add_argument("command", choices=names, help="what to do; 'openmix COMMAND --help' says more")
     command = parser.parse_args(arguments[:1]).command
-    return run_command(command, arguments[1:])
+    run = run_script if argv is None else run_command
+    return run(command, arguments[1:])
 
 
 def _first_line(name: str) -> str:
@@ -53,10 +54,22 @@ def _first_line(name: str) -> str:
     return (ast.get_docstring(ast.parse(source)) or "").split("\n")[0]
 
 
-def run_script(name: str, prog: str) -> int:
-    """Run one subcommand on the command line as all that this process does, and return the code to exit with."""
+def run_script(name: str, argv: Sequence[str] | None = None, prog: str | None = None) -> int:
+    """Run one subcommand on the command line as all that this process does, and return the code to exit with.
+
+    One of several processes that work together ends here.
+    """
     process.ends_with_command = True
-    return run_command(name, prog=prog)
+    try:
+        code = run_command(name, argv, prog)
+    except Exception:
+        traceback.print_exc()
+        code = 1
+    if "torch.distributed" in sys.modules:
+        from openmix.engine.distributed import leave_at_once
+
+        leave_at_once(code)
+    return code
 
 
 def run_command(name: str, argv: Sequence[str] | None = None, prog: str | None = None) -> int:

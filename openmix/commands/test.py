@@ -20,7 +20,7 @@ def main(arguments: argparse.Namespace) -> int:
     """Evaluate, print and perhaps write the figures."""
     from openmix.engine.build import timeout_of
     from openmix.engine.config import load_config
-    from openmix.engine.distributed import joined_world, main_only
+    from openmix.engine.distributed import join_world, main_only
     from openmix.engine.log import spell_metrics
     from openmix.engine.peers import peers_watched
     from openmix.engine.records import write_json
@@ -38,7 +38,8 @@ def main(arguments: argparse.Namespace) -> int:
             except OSError as error:
                 raise UserError(f"cannot write {arguments.out}: {error}") from error
 
-    with joined_world(arguments.launcher, timeout_of(cfg)) as world, peers_watched(world):
+    world = join_world(arguments.launcher, timeout_of(cfg))
+    with peers_watched(world):
         metrics = test(cfg, arguments.checkpoint, world, arguments.split)
         main_only(world, report)
     return 0

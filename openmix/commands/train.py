@@ -40,7 +40,7 @@ def main(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace) -> int:
     from openmix.engine.build import timeout_of
     from openmix.engine.config import load_config
-    from openmix.engine.distributed import joined_world
+    from openmix.engine.distributed import join_world
     from openmix.engine.peers import peers_watched
     from openmix.engine.run import train
 
@@ -55,7 +55,8 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.wandb:
         cfg.vis_backends = [*(cfg.get("vis_backends") or []), {"type": "WandbVisBackend"}]
     resume = arguments.resume if arguments.resume is not None else cfg.get("resume", False)
-    with joined_world(arguments.launcher, timeout_of(cfg)) as world, peers_watched(world):
+    world = join_world(arguments.launcher, timeout_of(cfg))
+    with peers_watched(world):
         train(cfg, arguments.config, world, resume)
     return 0
 

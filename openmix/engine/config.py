@@ -69,7 +69,9 @@ def _depth_written(file: str, key: str) -> int:
     """Return how many parts of a dotted key a config file spells out: ``a = dict(b=[dict(c=1)])`` has a.b.0.c whole."""
     text = Path(file).read_text(encoding="utf-8")
     # JSON is YAML, and both hold data alone: their values are Python's literals
-    tree = ast.parse(text if file.endswith(".py") else f"_ = {yaml.load(text, PlainLoader)!r}")
+    if not file.endswith(".py"):
+        text = f"_ = {json.loads(text) if file.endswith('.json') else yaml.load(text, PlainLoader)!r}"
+    tree = ast.parse(text)
     parts, entries = key.split("."), _entries(tree if file.endswith(".py") else _entries(tree)["_"])
     for depth, part in enumerate(parts):
         if "_delete_" in entries:  # it takes nothing over from its bases

@@ -1,8 +1,8 @@
 """Processes: who am I, how many are we, which device is mine, and do we agree."""
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal
@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from openmix.errors import Reported, UserError
 
 __all__ = [
-    "Launcher", "World", "broadcast_buffers", "join_world", "joined_world", "leave_world", "main_only",
-    "sum_over_ranks",
+    "Launcher", "World", "broadcast_buffers", "join_world", "leave_at_once", "main_only", "sum_over_ranks",
 ]  # fmt: skip
 
 Launcher = Literal["none", "pytorch", "slurm"]
@@ -84,27 +83,16 @@ def join_world(launcher: Launcher = "none", timeout: float = 1800.0) -> World:
     return World(rank, size, device, timeout)
 
 
-@contextlib.contextmanager
-def joined_world(launcher: Launcher, timeout: float) -> Iterator[World]:
-    """Join the processes as :func:`join_world` does, and leave them in the end.
+def leave_at_once(code: int) -> None:
+    """End a process that has joined others, with this exit code, and without what an interpreter does in the end.
 
-    After an error on GPUs the process leaves by ending: NCCL would wait for exchanges that never come, and its abort
-    would take the place of the message.
+    Taking a group of gloo's apart may dead-lock or abort the process, where a thread of it wants the interpreter to let
+    go of a tensor; NCCL's, after an error, waits for exchanges that never come. The system closes connections as well.
     """
-    world = join_world(launcher, timeout)
-    try:
-        yield world
-    except BaseException:
-        if world.device.type == "cpu":
-            leave_world()
-        raise
-    leave_world()
-
-
-def leave_world() -> None:
-    """Leave the process group, if there is one."""
     if dist.is_initialized():
-        dist.destroy_process_group()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _device(local_rank: int) -> torch.device:

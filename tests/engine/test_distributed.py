@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from openmix.engine.distributed import World, join_world, leave_world, main_only, sum_over_ranks
+from openmix.engine.distributed import World, join_world, main_only, sum_over_ranks
 from openmix.errors import UserError
 
 TORCHRUN = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
@@ -17,7 +17,8 @@ def alone(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     yield
-    leave_world()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def free_port() -> str:

@@ -72,5 +72,7 @@ class Forks:
 def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
     """See :class:`Forks`."""
     forks = Forks(tmp_path_factory.mktemp("forks"))
-    with forks.server:  # closes its pipes, at which it ends
-        yield forks
+    yield forks
+    forks.server.kill()  # closing its pipes would do, unless a process that was forked meanwhile holds them open
+    with forks.server:
+        pass

@@ -1,5 +1,6 @@
 """A process that reads images hangs or dies: the run ends with a message, not with a wait or a traceback."""
 
+import gc
 import os
 import signal
 import time
@@ -34,6 +35,7 @@ def pool(monkeypatch):
     pool = Workers(Ill(), num_workers=1)
     yield pool
     pool.close()
+    gc.collect()  # the error's traceback and the iterator hold each other, and with them the worker
 
 
 @pytest.mark.parametrize(
