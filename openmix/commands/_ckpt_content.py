@@ -3,13 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from openmix.data.timeline import Timeline
 from openmix.engine.content import spell
 from openmix.engine.weights import final_weights
-from openmix.errors import UserError
+from openmix.models.weights import odd_form
 
 __all__ = ["epoch_of", "unfit_tensor"]
 
@@ -23,15 +20,12 @@ def unfit_tensor(state: Mapping[str, Any], size: int) -> str:
         state: a loaded checkpoint.
         size: of its file. A tensor may say that it repeats a number as often as it likes, and fill the memory.
     """
-    try:
-        weights = [final_weights({**state, "ema": None}), *([] if state["ema"] is None else [final_weights(state)])]
-    except UserError as error:
-        return str(error).removeprefix("the checkpoint is damaged: ")
+    weights = [state["model"], *([] if state["ema"] is None else [final_weights(state)])]
     if not all(weights):
         return "it holds no weights"
     tensors = [(name, tensor) for found in weights for name, tensor in found.items()]
     for name, tensor in tensors:
-        if why := _odd_form(tensor):
+        if why := "without values" if tensor.is_meta else odd_form(tensor):
             return f"its weights {spell(name)} are {why}"
     if sum(tensor.nbytes for _, tensor in tensors) > 10 * size + SPARE:
         return "its weights are larger than the file can hold"
@@ -43,15 +37,6 @@ def unfit_tensor(state: Mapping[str, Any], size: int) -> str:
         if not finite:
             return f"its weights {spell(name)} are not all finite"
     return ""
-
-
-def _odd_form(tensor: Tensor) -> str:
-    """Say what keeps a tensor from being plain numbers in memory; nothing if it is."""
-    if tensor.is_quantized:
-        return "quantised"
-    if tensor.is_meta:
-        return "without values"
-    return "not dense" if tensor.is_nested or tensor.layout is not torch.strided else ""
 
 
 def epoch_of(state: Mapping[str, Any]) -> str:

@@ -24,8 +24,8 @@ RIGHT = ("step", "size", "top-1 (%)")  # figures, which stand on the right of th
 
 LS = """List checkpoints, newest first, with the top-1 of the run's last validation before each. An epoch that is not
 finished is followed by how many of its steps are done. The state is 'ok' if the file loads, and its size and SHA-256
-are those in manifest.json; 'not in the manifest' if it loads, and there is nothing to compare it with; or what is wrong
-with it. Where the output is no terminal, columns are separated by tabs."""
+are those in manifest.json; 'not in the manifest' if it loads, and is what the CRC-32 sums inside it say; or what is
+wrong with it. Where the output is no terminal, columns are separated by tabs."""
 VERIFY = """Check checkpoints wholly: size, SHA-256, whether they load as plain data, are complete, and hold finite
 weights; of a folder also say which one --resume would continue from. Exit code 0: all are good, 2: one is not, or there
 is none."""
@@ -151,7 +151,7 @@ def _line(look: "Look") -> str:
     name = printable(str(look.path))
     if look.problem:
         return f"{name}: {look.problem}"
-    compared = "as in manifest.json" if look.compared else "not in the manifest: nothing to compare its SHA-256 with"
+    compared = "as in manifest.json" if look.compared else "not in the manifest; as the sums inside it say (CRC-32)"
     return f"{name}: ok, step {look.step}, epoch {look.epoch}; {compared}"
 
 
@@ -163,7 +163,7 @@ def _resumed(folder: Path, looks: Sequence["Look"]) -> str:
     name = printable(str(folder))
     try:
         found = CheckpointFolder(folder).newest_good(lambda said: None)
-    except Exception:  # if it is not all that is damaged, it is a manifest of which no order can be made
+    except UserError:  # all are damaged
         found = None
     if found is None:
         return f"{name}: nothing that --resume could continue from"

@@ -5,11 +5,10 @@ nothing in a checkpoint is executed, the config in it is text.
 """
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
-from openmix.engine.content import read_plain, spell, unfit_value
+from openmix.engine.content import read_plain, spell, unfit_value, zip_differs
 from openmix.engine.files import sha256
 from openmix.errors import UserError
 
@@ -80,12 +79,7 @@ def _difference(path: Path) -> str:
     if entry is not None:
         same = path.stat().st_size == entry["size"] and sha256(path) == entry["sha256"]
         return "" if same else "its size or SHA-256 differs from its manifest.json"
-    if not zipfile.is_zipfile(path):
-        return ""  # another program's, or none: its reader will tell
-    with zipfile.ZipFile(path) as file:
-        if sum(entry.file_size for entry in file.infolist()) > path.stat().st_size:
-            return "it is larger inside than outside"
-        return "" if file.testzip() is None else "its CRC-32 sums differ"
+    return zip_differs(path)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from openmix.errors import UserError
 
-__all__ = ["is_count", "is_number", "is_plain", "not_plain", "printable", "read_plain", "spell", "unfit_value"]
+__all__ = [
+    "is_count", "is_number", "is_plain", "not_plain", "printable", "read_plain", "spell", "unfit_value", "zip_differs",
+]  # fmt: skip
 
 PLAIN = (bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size)
 DEPTH = 100  # of containers in containers
@@ -35,16 +37,29 @@ def read_plain(path: Path, mmap: bool = False) -> Any:
         UserError: it is not as plain as it looks, or larger inside than outside.
         Exception: of whatever kind the bytes lead torch to.
     """
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as file:
-            if sum(entry.file_size for entry in file.infolist()) > path.stat().st_size:
-                raise UserError(f"checkpoint {path} is damaged: it is larger inside than outside")
+    if difference := zip_differs(path, sums=False):
+        raise UserError(f"checkpoint {path} is damaged: {difference}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # what there is to say of odd contents is said by errors
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     if odd := _odd_structure(state):
         raise UserError(f"checkpoint {path} is damaged: {odd}")
     return state
+
+
+def zip_differs(path: Path, sums: bool = True) -> str:
+    """Say in what a zip file is not what it says of itself; nothing if it is, or for any other file.
+
+    Args:
+        path: the file.
+        sums: read all of it, and compare each part with its CRC-32, which torch does not.
+    """
+    if not zipfile.is_zipfile(path):
+        return ""
+    with zipfile.ZipFile(path) as file:
+        if sum(entry.file_size for entry in file.infolist()) > path.stat().st_size:  # not to unpack a bomb
+            return "it is larger inside than outside"
+        return "its CRC-32 sums differ" if sums and file.testzip() is not None else ""
 
 
 def unfit_value(state: Mapping[str, Any]) -> str:

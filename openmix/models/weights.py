@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from openmix.errors import UserError
 from openmix.models.weight_styles import STYLES, Style
 
-__all__ = ["Fitted", "check_weights", "fit_weights", "read_weights"]
+__all__ = ["Fitted", "check_weights", "fit_weights", "odd_form", "read_weights"]
 
 # where a file keeps its weights, the first that is there: averages come before what they are averages of, as in a run's
 # own validation. mmengine's 'ema_state_dict' is no average: it swaps the two when it saves.
@@ -133,7 +133,7 @@ def fit_weights(weights: Mapping[str, Tensor], module: nn.Module) -> Fitted:
     target = module.state_dict()
     backbone = getattr(module, "backbone", module)
     kept, ignored = _without_copies(weights)
-    _refuse({key: form for key, value in kept.items() if (form := _odd_form(value))})
+    _refuse({key: form for key, value in kept.items() if (form := odd_form(value))})
     prefixes = [TRUNK, *(f"{TRUNK}{name}." for name, _ in backbone.named_children())]
     attempts = [(style, _rename(kept, style, prefixes, target)) for style in STYLES if style.suits(backbone)]
     style, renamed = max(attempts, key=lambda attempt: _score(attempt[1], target))
@@ -158,7 +158,7 @@ def check_weights(weights: Mapping[str, Tensor], target: Mapping[str, Tensor]) -
     Raises:
         UserError: names the first few that are missing, unexpected, of another shape or no numbers of a network's.
     """
-    _refuse({key: form for key, value in weights.items() if (form := _odd_form(value))})
+    _refuse({key: form for key, value in weights.items() if (form := odd_form(value))})
     _check(weights, target)
     _refuse({key: why for key, value in weights.items() if (why := _odd_values(value, target[key]))})
 
@@ -224,7 +224,7 @@ def _check(fitted: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
         raise UserError(f"the checkpoint holds another network than the config's: {found}")
 
 
-def _odd_form(value: Tensor) -> str:
+def odd_form(value: Tensor) -> str:
     """Say what keeps a tensor from being plain numbers in memory; nothing if it is."""
     if value.is_quantized:
         return "quantised"

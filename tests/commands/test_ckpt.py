@@ -12,7 +12,6 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from openmix.commands import run_command
 from openmix.commands._ckpt_content import epoch_of
 from openmix.engine.config import load_config
 from openmix.engine.files import sha256
@@ -20,19 +19,9 @@ from openmix.registry import MODELS
 
 
 @pytest.fixture
-def run(capfd, monkeypatch):
-    """Run the command; return the exit code, stdout and stderr. A traceback fails the test."""
-    monkeypatch.setattr("openmix.engine.distributed._device", lambda local_rank: torch.device("cpu"))
-
-    def run(*arguments, command: str = "ckpt") -> tuple[int, str, str]:
-        capfd.readouterr()
-        try:
-            code = run_command(command, [str(a) for a in arguments])
-        except SystemExit as end:  # argparse's way
-            code = end.code
-        return code, *capfd.readouterr()
-
-    return run
+def run(run):
+    """Run the command, or another; return the exit code, stdout and stderr. A traceback fails the test."""
+    return lambda *arguments, command="ckpt": run(command, *arguments)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import json
 import pickle
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from openmix.commands import main, run_command
+from openmix.commands import main
 
 Said = tuple[int, str, str]
-
-
-@pytest.fixture
-def run(capfd, monkeypatch) -> Callable[..., Said]:
-    """Run a subcommand as its script does, on the CPU; return the exit code, stdout and stderr."""
-    monkeypatch.setattr("openmix.engine.distributed._device", lambda local_rank: torch.device("cpu"))
-
-    def run(command: str, *arguments: Any) -> Said:
-        capfd.readouterr()
-        try:
-            code = run_command(command, [str(a) for a in arguments])
-        except SystemExit as end:  # argparse's way
-            code = end.code
-        return code, *capfd.readouterr()
-
-    return run
 
 
 @pytest.fixture(scope="module")
