@@ -309,3 +309,13 @@ class TestInARun:
         moved = tmp_path / "run" / "earlier" / "1" / "epoch_2.pth"
         assert torch.load(moved, weights_only=True)["step"] == 12
         assert max(r["step"] for r in lab.records(tmp_path / "run")) <= 10
+
+
+def test_what_a_kill_left_under_this_processs_number_is_not_written_through(folder, tmp_path):
+    """Numbers of processes come again, and what was left may be a link to a checkpoint."""
+    os.link(folder.folder / "epoch_3.pth", folder.folder / f".last.pth.{os.getpid()}.tmp")
+    aside = tmp_path / "aside"
+    aside.mkdir()
+    folder.rewind(20, aside)
+    assert load_checkpoint(aside / "epoch_3.pth")["step"] == load_checkpoint(aside / "last.pth")["step"] == 30
+    assert load_checkpoint(folder.folder / "last.pth")["step"] == 20

@@ -109,6 +109,20 @@ def test_on_a_device_the_key_has_the_images_by_the_plan(lab, poisoned, tmp_path,
     assert run_command("replay", [str(key)]) == 1
 
 
+def test_on_a_device_a_run_ends_as_soon_as_it_is_seen(lab, poisoned, tmp_path, monkeypatch):
+    """Not at the next record or checkpoint, which may be an hour away."""
+    from openmix.engine.step import TrainStep
+
+    as_on_a_device(monkeypatch)
+    original, steps = TrainStep.__call__, []
+    monkeypatch.setattr(TrainStep, "__call__", lambda self, batches: (steps.append(1), original(self, batches))[1])
+    path = poisoned(
+        0, "nan", train_dataloader={"dataset": {"length": 208}}, default_hooks={"logger": {"interval": 100}}
+    )
+    assert run_command("train", [path, "--work-dir", str(tmp_path / "run")]) == 1
+    assert len(steps) == 5, "the poisoned one is the fifth of an epoch of 26"
+
+
 def test_what_the_key_says(lab, poisoned, tmp_path):
     path = poisoned(0, "nan", train_dataloader={"dataset": {"length": 26}})
     run_command("train", [path, "--work-dir", str(tmp_path / "run")])
