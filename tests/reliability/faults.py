@@ -47,7 +47,9 @@ class Faults:
 
     def change(self, kind: str, *paths: Any) -> None:
         """Be told that a change is about to happen."""
-        names = [os.path.abspath(os.fsdecode(path)) for path in paths]
+        # a file that is open is told by its number
+        places = [os.readlink(f"/proc/self/fd/{path}") if isinstance(path, int) else path for path in paths]
+        names = [os.path.abspath(os.fsdecode(path)) for path in places]
         if not self.armed or not any(name.startswith(self.folder) for name in names):
             return
         self.seen.append(f"{kind} {' '.join(map(os.path.basename, names))}")

@@ -75,7 +75,8 @@ def start(lab: Any, folder: Path, rank: int, how: str, size: int = 2) -> tuple[i
     path = lab.write(
         folder, custom_hooks=[hook], custom_imports=imports, env_cfg={"dist_cfg": {"timeout": 6}},
     )  # fmt: skip
-    environment = os.environ | {"PYTHON": sys.executable, "PYTHONPATH": str(folder), "CUDA_VISIBLE_DEVICES": ""}
+    environment = os.environ | {"PYTHON": sys.executable, "CUDA_VISIBLE_DEVICES": ""}
+    environment["PYTHONPATH"] = os.pathsep.join([str(folder), *sys.path])
     environment.pop("PORT", None)
     command = ["bash", str(ROOT / "tools" / "dist_train.sh"), path, str(size), "--work-dir", str(folder / "run")]
     began = time.monotonic()

@@ -46,7 +46,11 @@ def train(lab, tmp_path):
     def train(step: int = -1, environment: Any = None, options: Any = (), **changes: Any) -> Any:
         path = lab.write(tmp_path, custom_hooks=[{"type": "Ends", "step": step}], custom_imports=imports, **changes)
         command = [sys.executable, ROOT / "tools" / "train.py", path, "--work-dir", tmp_path / "run", *options]
-        own = {"PYTHONPATH": str(tmp_path), "CUDA_VISIBLE_DEVICES": "", **(environment or {})}
+        own = {
+            "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]),
+            "CUDA_VISIBLE_DEVICES": "",
+            **(environment or {}),
+        }
         return subprocess.run(command, env=os.environ | own, capture_output=True, text=True, timeout=120)
 
     return train
