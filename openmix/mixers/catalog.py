@@ -24,6 +24,7 @@ from openmix.ops.target import Mixed
 __all__ = ["Method", "Mixer", "build_mixer", "classes", "get_method", "list_mixers", "mixer", "mixer_class"]
 
 Kind = Literal["input", "feature", "label", "learned", "mixed"]
+GuidePass = Literal["eval", "train"]
 
 # keyword arguments that are handed to a method at each call, and are no hyper-parameters of it
 AT_CALL = ("generator", "pixel_range")
@@ -52,6 +53,8 @@ class Method:
         link: the paper's address.
         lam: what the own label's weight is, in a few words.
         hints: for arguments that other code bases have and this method has not, what to write instead.
+        guide_pass: in which mode the paper's authors run the network for what :attr:`needs` names: 'eval', on running
+            statistics that stay as they are, or 'train', which moves them.
     """
 
     name: str
@@ -65,6 +68,7 @@ class Method:
     link: str = ""
     lam: str = ""
     hints: Mapping[str, str] = field(default_factory=dict, hash=False)
+    guide_pass: GuidePass = "eval"
 
     @functools.cached_property
     def own_hyper(self) -> dict[str, inspect.Parameter]:
@@ -101,6 +105,7 @@ def mixer(
     link: str = "",
     lam: str = "",
     hints: Mapping[str, str] | None = None,
+    guide_pass: GuidePass = "eval",
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter a function in the catalogue, under its own name; the function itself is returned unchanged.
 
@@ -115,7 +120,7 @@ def mixer(
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
         name = function.__name__
         _METHODS[name] = Method(
-            name, title, function, kind, tuple(needs), presets or {}, base, paper, link, lam, hints or {}
+            name, title, function, kind, tuple(needs), presets or {}, base, paper, link, lam, hints or {}, guide_pass
         )
         return function
 
