@@ -31,14 +31,16 @@ def minimise_by_profile(energy: GridEnergy) -> Tensor:
     history: list[Tensor] = []
     for cell in range(n * n):
         i, j = divmod(cell, n)
-        above = best[:, None]
+        above = best[:, None]  # (states, 1 or L new labels, B)
         if i:
             history.append(best.view(levels, -1, batch))
             above = _without_first(history[-1], down[i - 1, j])
-        added = unary[cell]
         if j:
-            added = added + cost[..., None] * right[i, j - 1]
-        best = (above.view(-1, *added.shape) + added).view(-1, batch)
+            beside = cost[..., None] * right[i, j - 1] + unary[cell]
+            best = above.view(-1, levels, above.shape[1], batch) + beside
+        else:
+            best = above + unary[cell]
+        best = best.view(-1, batch)
 
     state = best.argmin(0)
     found = []
@@ -50,7 +52,7 @@ def minimise_by_profile(energy: GridEnergy) -> Tensor:
         if i:
             before = history.pop()
             reached = before.gather(1, state.expand(levels, 1, batch))[:, 0]
-            first = (reached + down[i - 1, j] * cost[:, label]).argmin(0)
+            first = (reached + down[i - 1, j] * cost[label].T).argmin(0)
             state = state + first * before.shape[1]
     return torch.stack(found[::-1], dim=1).view(batch, n, n)
 
