@@ -83,7 +83,19 @@ def build_task(cfg: Any, device: str | None = None) -> tasks.Task:
         built = {key: build(cfg[key], MODELS) for key in ("backbone", "neck") if isinstance(cfg.get(key), Mapping)}
         if isinstance(cfg.get("head"), Mapping):
             built["head"] = build({**_inferred_channels(cfg["head"], built.get("backbone")), **cfg["head"]}, MODELS)
+        if isinstance(cfg.get("guide"), Mapping):  # last, so that the network begins as it does without one
+            built["guide"] = _build_guide(cfg["guide"])
     return build({**cfg, **built}, TASKS)
+
+
+def _build_guide(cfg: Mapping[str, Any]) -> Any:
+    """Build a guide; its head's channels may be left out as well."""
+    cfg = dict(cfg)
+    if isinstance(cfg.get("backbone"), Mapping):
+        cfg["backbone"] = build(cfg["backbone"], MODELS)
+    if isinstance(cfg.get("head"), Mapping):
+        cfg["head"] = build({**_inferred_channels(cfg["head"], cfg.get("backbone")), **cfg["head"]}, MODELS)
+    return build(cfg, MODELS)
 
 
 def _inferred_channels(head: Mapping[str, Any], backbone: Any) -> dict[str, int]:
@@ -217,6 +229,7 @@ HOOKS = _registry("hook", {}, parent=MMENGINE_HOOKS)
 # which registry the dicts under a keyword are built from, wherever the keyword appears
 SLOTS = {
     "backbone": MODELS,
+    "guide": MODELS,
     "neck": MODELS,
     "head": MODELS,
     "loss": MODELS,

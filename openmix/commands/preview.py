@@ -13,6 +13,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("configs", nargs="+", metavar="CONFIG", help="each gives a row for each of its mix modes")
     parser.add_argument("--out", default="preview.png", metavar="FILE.png", help="default: %(default)s")
+    parser.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="weights for methods that look at the network (default: those that a run begins with)",
+    )
     parser.add_argument("--images", type=int, default=3, metavar="N", help="samples a row (default: %(default)s)")
 
 
@@ -28,7 +33,7 @@ def main(arguments: argparse.Namespace) -> int:
     rows: list[Any] = []
     notes: list[str] = []
     for config in arguments.configs:
-        new_rows, new_notes = rows_of(config, arguments.images)
+        new_rows, new_notes = rows_of(config, arguments.images, arguments.checkpoint)
         if len(arguments.configs) > 1:
             new_rows = [row._replace(title=f"{row.title}   ({Path(config).stem})") for row in new_rows]
         rows += new_rows
@@ -46,7 +51,7 @@ def main(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def rows_of(config: str, columns: int) -> tuple[list[Any], list[str]]:
+def rows_of(config: str, columns: int, checkpoint: str | None = None) -> tuple[list[Any], list[str]]:
     """Return a row for each of a config's modes, as a run would show it in its first epoch, and notes on the others."""
     from openmix.engine.build import open_loader, seed_of
     from openmix.engine.config import load_config
@@ -54,11 +59,27 @@ def rows_of(config: str, columns: int) -> tuple[list[Any], list[str]]:
     from openmix.engine.mix_preview import mixed_rows
     from openmix.engine.preprocess import Normalize
     from openmix.engine.settings import Preprocessor
-    from openmix.registry import build_task
 
     cfg = load_config(config)
     with open_loader(cfg, "train_dataloader", World()) as loader:
         assert loader is not None
         _, batch = next(iter(loader.epoch(0)))
     batch = Normalize(Preprocessor(**cfg.get("data_preprocessor", {}))).batch(batch)
-    return mixed_rows(build_task(cfg.model, device="meta"), batch, loader.classes, columns, seed_of(cfg), 0)
+    return mixed_rows(_task_of(cfg, checkpoint), batch, loader.classes, columns, seed_of(cfg), 0)
+
+
+def _task_of(cfg: Any, checkpoint: str | None) -> Any:
+    """Return the config's task; of its network, numbers are made only where a method looks at it."""
+    import torch
+
+    from openmix.engine.build import initialise
+    from openmix.engine.weights import fitted_weights
+    from openmix.registry import build_task
+
+    task = build_task(cfg.model, device="meta")
+    if checkpoint is None and not any((m.base or m).needs for m in getattr(task, "mixers", ())):
+        return task
+    task = initialise(cfg, torch.device("cpu"))
+    if checkpoint is not None:
+        task.load_state_dict(fitted_weights(checkpoint, task).weights)
+    return task

@@ -14,7 +14,10 @@ from openmix.errors import UserError
 from openmix.registry import HOOKS, LOADERS, build, build_task
 from openmix.tasks.base import Task
 
-__all__ = ["build_hooks", "build_loader", "check_classes", "initialise", "open_loader", "seed_of", "timeout_of"]
+__all__ = [
+    "build_hooks", "build_loader", "check_classes", "initialise", "open_loader", "seed_of", "timeout_of",
+    "without_weights",
+]  # fmt: skip
 
 
 def seed_of(cfg: Mapping[str, Any]) -> int:
@@ -76,6 +79,14 @@ def build_hooks(cfg: Mapping[str, Any]) -> list[Hook]:
         hook.priority = hook.priority if priority is None else priority
         hooks.append(hook)
     return sorted(hooks, key=lambda hook: get_priority(hook.priority))
+
+
+def without_weights(guide: Any) -> Any:
+    """Return a guide's config that loads nothing from elsewhere: for a trial, or as a checkpoint holds its weights."""
+    if not isinstance(guide, Mapping):
+        return guide
+    off = {"pretrained": False, "checkpoint": None}
+    return {key: off.get(key, without_weights(value)) for key, value in guide.items()}
 
 
 def check_classes(task: Task, loader: Loader, key: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
@@ -25,8 +27,6 @@ __all__ = ["Row", "Sample", "draw", "take_sample", "to_rgb"]
 # lengths in inches; a 32-pixel image is enlarged exactly four times
 DPI, SIDE, GAP, BETWEEN, MARGIN = 128, 1.0, 0.07, 0.32, 0.18
 TITLE, HEADING, LINE, ROW_GAP, NOTE = 0.22, 0.15, 0.125, 0.12, 0.18
-PANELS = 4
-SAMPLE = PANELS * SIDE + (PANELS - 1) * GAP
 MOST_LINES, SMALL = 5, 6.5  # beneath a panel, and their letters' size in points
 
 
@@ -41,6 +41,7 @@ class Sample:
         mixed: the result.
         names: classes of the own image and of each partner.
         label: the classes that the result is labelled, with their weights, its own first.
+        salient: what guided the method in the own image and in each partner, (h, w), >= 0; empty if nothing did.
     """
 
     own: np.ndarray
@@ -49,6 +50,13 @@ class Sample:
     mixed: np.ndarray
     names: Sequence[str]
     label: Sequence[tuple[str, float]]
+    salient: Sequence[np.ndarray] = ()
+
+    @property
+    def width(self) -> float:
+        """Of its panels beside each other, in inches."""
+        panels = 6 if self.salient else 4
+        return panels * SIDE + (panels - 1) * GAP
 
 
 class Row(NamedTuple):
@@ -58,7 +66,7 @@ class Row(NamedTuple):
     samples: Sequence[Sample]
 
 
-def take_sample(batch: Batch, mixed: Mixed, i: int, classes: Sequence[str]) -> Sample:
+def take_sample(batch: Batch, mixed: Mixed, i: int, classes: Sequence[str], salient: Tensor | None = None) -> Sample:
     """Return image ``i`` of a mix with what it is made of, in the colours that its batch had before normalisation.
 
     Args:
@@ -66,6 +74,7 @@ def take_sample(batch: Batch, mixed: Mixed, i: int, classes: Sequence[str]) -> S
         mixed: the mix; it may hold several images for each of the batch.
         i: row of the mix.
         classes: names of the classes.
+        salient: what guided the method, (B, h, w) of the batch; None if nothing did.
     """
     sources = mixed.sources[i]
     own, *others = dict.fromkeys(sources.tolist())
@@ -80,6 +89,7 @@ def take_sample(batch: Batch, mixed: Mixed, i: int, classes: Sequence[str]) -> S
         mixed=_picture(mixed.images[i], batch.pixel_range),
         names=[classes[int(batch.labels[s])] for s in (own, *others)],
         label=[(classes[int(label)], weight) for label, weight in zip(labels, weights, strict=True)],
+        salient=() if salient is None else [salient[s].clamp(min=0).float().cpu().numpy() for s in (own, *others)],
     )
 
 
@@ -96,6 +106,9 @@ def _picture(image: Tensor, pixel_range: Tensor | None) -> np.ndarray:
 def draw(rows: Sequence[Row], notes: Sequence[str] = ()) -> Figure:
     """Draw a row of samples for each method, each sample as four panels: own image, partners, own share, mix.
 
+    Where something guided the method, what is salient stands behind the own image and behind the partners, bright where
+    it is most so.
+
     Beneath the images are their classes, beneath the mix its label: the weights with their classes. λ, the label's own
     share, heads it.
 
@@ -105,13 +118,13 @@ def draw(rows: Sequence[Row], notes: Sequence[str] = ()) -> Figure:
     """
     columns = max(len(row.samples) for row in rows)
     heights = [TITLE + HEADING + max(map(_height, row.samples)) + ROW_GAP for row in rows]
-    width = 2 * MARGIN + columns * SAMPLE + (columns - 1) * BETWEEN
+    width = 2 * MARGIN + columns * max(s.width for row in rows for s in row.samples) + (columns - 1) * BETWEEN
     sheet = _Sheet(width, 2 * MARGIN + sum(heights) + NOTE * (1 + len(notes)))
     y = MARGIN
     for row, height in zip(rows, heights, strict=True):
         sheet.write(MARGIN, y, row.title, fontsize=10, weight="bold")
         for i, sample in enumerate(row.samples):
-            _draw_sample(sheet, MARGIN + i * (SAMPLE + BETWEEN), y + TITLE + HEADING, sample)
+            _draw_sample(sheet, MARGIN + i * (sample.width + BETWEEN), y + TITLE + HEADING, sample)
         y += height
     sheet.scale(MARGIN, y)
     for i, note in enumerate(notes, 1):
@@ -162,21 +175,36 @@ class _Sheet:
 
 
 def _draw_sample(sheet: _Sheet, x: float, y: float, sample: Sample) -> None:
-    """Draw the four panels with their top left corner at (x, y)."""
-    own, partners, share, mixed = (x + i * (SIDE + GAP) for i in range(PANELS))
+    """Draw the panels with their top left corner at (x, y)."""
+    places = (x + i * (SIDE + GAP) for i in itertools.count())
     tall = _panel_height(sample)
-    sheet.panel(own, y, tall, "own", [_fit(sample.names[0])]).imshow(sample.own)
+    sheet.panel(next(places), y, tall, "own", [_fit(sample.names[0])]).imshow(sample.own)
+    if sample.salient:
+        _draw_salient(sheet, next(places), y, tall, sample.salient[:1], sample.own.shape)
     if sample.partners:
         heading = "partner" if len(sample.partners) == 1 else "partners"
-        sheet.panel(partners, y, tall, heading, _partner_lines(sample)).imshow(_tile(sample.partners))
+        sheet.panel(next(places), y, tall, heading, _partner_lines(sample)).imshow(_tile(sample.partners))
     else:
-        _say(sheet, partners, y, tall, "itself")
+        _say(sheet, next(places), y, tall, "itself")
+    if sample.salient:
+        _draw_salient(sheet, next(places), y, tall, sample.salient[1:] or sample.salient, sample.own.shape)
     if sample.share is None:
-        _say(sheet, share, y, tall, "content moved:\nno mask")
+        _say(sheet, next(places), y, tall, "content moved:\nno mask")
     else:
-        _draw_share(sheet, share, y, tall, sample.share, sample.own.shape)
+        _draw_share(sheet, next(places), y, tall, sample.share, sample.own.shape)
     heading = f"mixed, λ = {sample.label[0][1]:.2f}"
-    sheet.panel(mixed, y, tall, heading, _label_lines(sample)).imshow(sample.mixed)
+    sheet.panel(next(places), y, tall, heading, _label_lines(sample)).imshow(sample.mixed)
+
+
+def _draw_salient(
+    sheet: _Sheet, x: float, y: float, tall: float, maps: Sequence[np.ndarray], shape: tuple[int, ...]
+) -> None:
+    """Draw what is salient as large as the images, whose shape is given, each map on a scale of its own."""
+    coloured = [np.uint8(255 * colormaps["magma"](m / max(float(m.max()), 1e-30))[:, :, :3]) for m in maps]
+    axis = sheet.panel(x, y, tall, "salient", [])
+    tiled = coloured[0] if len(coloured) == 1 else _tile(coloured)
+    extent = (0.0, float(shape[1]), float(shape[0]), 0.0)
+    axis.imshow(tiled, interpolation="nearest", extent=extent)
 
 
 def _draw_share(sheet: _Sheet, x: float, y: float, tall: float, share: np.ndarray, shape: tuple[int, ...]) -> None:

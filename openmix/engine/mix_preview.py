@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.hooks import Hook
+from torch import Tensor
 
 from openmix.data.batch import Batch
 from openmix.mixers.compose import Window
@@ -40,7 +41,8 @@ def mixed_rows(
 
     Returns:
         A row for each method that mixes images, and a line for each other that says why it has none. A method that
-        relabels is shown as the method whose labels it redraws.
+        relabels is shown as the method whose labels it redraws. What a method needs of the network is computed in
+        mode 'eval', whatever the training does, so that nothing of the network changes.
     """
     from openmix.engine.mix_picture import Row, take_sample
 
@@ -55,14 +57,20 @@ def mixed_rows(
         method = getattr(mixer, "base", None) or mixer
         if method.kind != "input":
             notes.append(f"{mixer.name} mixes inside the network: no picture")
-        elif method.needs:
-            notes.append(f"{mixer.name} needs {', '.join(method.needs)} of the network: no picture")
         else:
+            needs = task.clean_context(batch).serve(method.needs, "eval") if method.needs else {}
             draws = generator_for(seed, "preview", epoch)
-            mix = functools.partial(method, generator=draws, pixel_range=batch.pixel_range, epoch=epoch)
+            mix = functools.partial(method, generator=draws, pixel_range=batch.pixel_range, epoch=epoch, **needs)
             mixes = [mix(batch.images, batch.labels) for _ in range(columns)]
-            rows.append(Row(mixer.name, [take_sample(batch, m, i, classes) for i, m in enumerate(mixes)]))
+            shown = [_as_map(need) for need in needs.values()]
+            samples = [take_sample(batch, m, i, classes, *shown[:1]) for i, m in enumerate(mixes)]
+            rows.append(Row(mixer.name, samples))
     return rows, notes
+
+
+def _as_map(need: Tensor) -> Tensor:
+    """Return what guides a method as one map an image, (B, h, w): of features, their mean."""
+    return need.mean(1) if need.ndim == 4 else need
 
 
 def _first(batch: Batch, n: int) -> Batch:

@@ -6,7 +6,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from openmix.engine.build import build_hooks, check_classes, initialise, open_loader, seed_of
+from openmix.engine.build import build_hooks, check_classes, initialise, open_loader, seed_of, without_weights
 from openmix.engine.checkpoint import load_checkpoint
 from openmix.engine.checkpoint_folder import CheckpointFolder
 from openmix.engine.config import config_hash, config_text
@@ -123,7 +123,9 @@ def test(cfg: Config, checkpoint: str, world: World, split: str = "val") -> dict
     with open_loader(cfg, key, world) as loader:
         if loader is None:
             raise UserError(f"the config has no {key} to evaluate")
-        task = initialise(cfg, world.device)
+        # a guide's weights, of which evaluation makes no use, are not looked for
+        model = {key: without_weights(value) if key == "guide" else value for key, value in cfg.model.items()}
+        task = initialise({**cfg, "model": model}, world.device)
         check_classes(task, loader, key)
         fitted = fitted_weights(checkpoint, task)
         if fitted.own:

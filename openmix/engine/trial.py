@@ -16,7 +16,7 @@ from openmix.data.sources.encoded import EncodedSource
 from openmix.data.timeline import Timeline
 from openmix.engine import settings
 from openmix.engine.budget import Budget, TooLargeError, memory_of_machine
-from openmix.engine.build import build_hooks, check_classes
+from openmix.engine.build import build_hooks, check_classes, without_weights
 from openmix.engine.check import Problem
 from openmix.engine.optim import Schedule, build_optimizer
 from openmix.engine.preprocess import Normalize
@@ -216,6 +216,8 @@ def dry_config(cfg: Config, work_dir: str) -> tuple[Config, list[str]]:
     steps = max(2, len(_parts(dry["train_dataloader"])))
     dry.train_cfg = {**dry.train_cfg, "max_epochs": None, "max_iters": steps, "val_interval": steps}
     dry.work_dir, dry.vis_backends, dry.load_from = work_dir, [], None
+    if dry.model.get("guide"):
+        dry.model.guide = without_weights(dry.model.guide)
     return dry, notes
 
 

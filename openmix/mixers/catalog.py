@@ -19,12 +19,23 @@ from torch import Tensor
 
 from openmix.errors import did_you_mean
 from openmix.ops.checks import check_flag
+from openmix.ops.guidance import serve
 from openmix.ops.target import Mixed
 
 __all__ = ["Method", "Mixer", "build_mixer", "classes", "get_method", "list_mixers", "mixer", "mixer_class"]
 
 Kind = Literal["input", "feature", "label", "learned", "mixed"]
 GuidePass = Literal["eval", "train"]
+
+# of two images: what methods are tried out on
+_EXAMPLES = {
+    "saliency": torch.ones(2, 32, 32, device="cpu"),
+    "attention": torch.ones(2, 8, 8, device="cpu"),
+    "rollout": torch.ones(2, 8, 8, device="cpu"),
+    "cam": torch.ones(2, 8, 8, device="cpu"),
+    "features": torch.ones(2, 2, 8, 8, device="cpu"),
+    "logits": torch.zeros(2, 2, device="cpu"),
+}
 
 # keyword arguments that are handed to a method at each call, and are no hyper-parameters of it
 AT_CALL = ("generator", "pixel_range")
@@ -189,8 +200,14 @@ class Mixer:
     def _try_out(self) -> None:
         """Draw once for two images, so that a wrong value fails here and not in the first step of a run."""
         generator, labels = torch.Generator("cpu").manual_seed(0), torch.arange(2, device="cpu")
-        if self.kind == "input" and not self.needs:
-            self.function(torch.zeros(2, 1, 32, 32, device="cpu"), labels, generator=generator)
+        needs = {need: _EXAMPLES.get(need.removeprefix("clean_")) for need in self.needs}
+        if None in needs.values():  # one that only a task of the user's own knows
+            return
+        if self.kind == "input":
+            self.function(torch.zeros(2, 1, 32, 32, device="cpu"), labels, generator=generator, **needs)
+        elif self.kind == "label" and self.base is not None and not self.base.needs:
+            images = torch.zeros(2, 1, 32, 32, device="cpu")
+            self.function(self.base(images, labels, generator=generator), **needs)
         elif self.kind == "feature":
             self.function(labels, generator=generator, stages=tuple(map(str, range(1, 33))))
 
@@ -208,6 +225,11 @@ class Mixer:
     def needs(self) -> tuple[str, ...]:
         """What the method must be handed besides images and labels."""
         return self.method.needs
+
+    @property
+    def guide_pass(self) -> GuidePass:
+        """In which mode the authors run the network for what the method needs."""
+        return self.method.guide_pass
 
     def draw(self, generator: torch.Generator | None = None, epoch: int | None = None) -> Mixer:
         """Return the mixer itself: which mixer mixes the next batch is drawn by compositions."""
@@ -230,14 +252,15 @@ class Mixer:
             images: floating (B, C, H, W); not modified.
             labels: int64 (B,).
             generator: a CPU generator; None takes torch's default one. Same state, same mix, on every device.
-            model: a network to compute what :attr:`needs` names; not used where nothing is needed.
+            model: images -> logits, a network to compute what :attr:`needs` names and is not given, in the mode that
+                :attr:`guide_pass` says; not used where nothing is needed. Its gradients are left alone.
             pixel_range: float (2, C), the values of black and of white in the images; None for images in [0, 1]. Only
                 methods that compute with colours look at it.
             epoch: not used; compositions that act in some epochs only pass it on.
             **needs: what :attr:`needs` names, for example ``saliency`` (B, H, W).
 
         Raises:
-            TypeError: the method is not of kind 'input', or is not given what it needs.
+            TypeError: the method is not of kind 'input', or is not given what it needs, or the model cannot serve it.
         """
         if self.kind != "input":
             raise TypeError(f"{self.name} cannot be called on images: it {ELSEWHERE[self.kind]}")
@@ -245,8 +268,10 @@ class Mixer:
             if key not in self.needs:
                 raise TypeError(f"{self.name} takes no {key!r}; it needs: {', '.join(self.needs) or 'nothing'}")
         missing = [n for n in self.needs if n not in needs]
-        if missing:
-            raise TypeError(f"{self.name} needs {', '.join(missing)}: pass {missing[0]}=")
+        if missing and model is None:
+            raise TypeError(f"{self.name} needs {', '.join(missing)}: pass {missing[0]}=, or model= to compute it on")
+        if missing and model is not None:
+            needs |= serve(missing, model, images, labels, self.guide_pass)
         if self.method.takes_pixel_range:
             return self.function(images, labels, generator=generator, pixel_range=pixel_range, **needs)
         return self.function(images, labels, generator=generator, **needs)

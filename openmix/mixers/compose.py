@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from openmix.mixers.catalog import ELSEWHERE, Kind, Mixer, build_mixer
+from openmix.mixers.catalog import ELSEWHERE, GuidePass, Kind, Mixer, build_mixer
 from openmix.ops.checks import check_integer, check_probability
 from openmix.ops.group_plans import PartPlan, StackPlan
 from openmix.ops.plans import FeatureMix
@@ -57,6 +57,11 @@ class Composition:
     def needs(self) -> tuple[str, ...]:
         """All that its mixers need."""
         return tuple(dict.fromkeys(need for m in self.mixers for need in m.needs))
+
+    @property
+    def guide_pass(self) -> GuidePass:
+        """'train' where one of its mixers' authors run the network in that mode for what it needs."""
+        return "train" if any(m.guide_pass == "train" for m in self.mixers if m.needs) else "eval"
 
     def draw(self, generator: torch.Generator | None = None, epoch: int | None = None) -> Mixer | Composition:
         """Return which mixer mixes the next batch."""

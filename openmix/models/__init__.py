@@ -1,4 +1,4 @@
-"""Networks as plain modules: backbones, necks, heads, losses, and mixing inside them."""
+"""Networks as plain modules: backbones, necks, heads, losses, guides, and mixing inside them."""
 
 from openmix.models.backbones import (
     VGG,
@@ -17,13 +17,14 @@ from openmix.models.backbones import (
     TimmBackbone,
     WideResNet,
 )
+from openmix.models.guides import EMAGuide, FrozenGuide, SpectralResidual
 from openmix.models.heads import ClsHead, ClsMixupHead
 from openmix.models.losses import DecoupledCrossEntropy, MixBinaryCrossEntropy, MixCrossEntropy
 from openmix.models.necks import GlobalAveragePooling
 
 __all__ = [
-    "VGG", "ClsHead", "ClsMixupHead", "ConvNet", "DecoupledCrossEntropy", "DenseNet", "GlobalAveragePooling",
-    "MixBinaryCrossEntropy", "MixCrossEntropy", "MobileNetV2", "PreActResNet", "PyramidNet", "ResNeXt",
-    "ResNeXt29_4_24", "ResNeXt_CIFAR", "ResNet", "ResNet_CIFAR", "ShakeShake", "ShakeShakeNeXt", "TimmBackbone",
-    "WideResNet",
+    "VGG", "ClsHead", "ClsMixupHead", "ConvNet", "DecoupledCrossEntropy", "DenseNet", "EMAGuide", "FrozenGuide",
+    "GlobalAveragePooling", "MixBinaryCrossEntropy", "MixCrossEntropy", "MobileNetV2", "PreActResNet", "PyramidNet",
+    "ResNeXt", "ResNeXt29_4_24", "ResNeXt_CIFAR", "ResNet", "ResNet_CIFAR", "ShakeShake", "ShakeShakeNeXt",
+    "SpectralResidual", "TimmBackbone", "WideResNet",
 ]  # fmt: skip

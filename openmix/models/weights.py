@@ -31,6 +31,7 @@ CLASSIFIER = re.compile(
 )
 HEAD = "head.fc."
 TRUNK = "backbone."
+GUIDE = "guide."
 DEPTH = 4  # of containers in containers; a file may hold one that holds itself
 SHOWN = 3  # names of each kind in an error message
 
@@ -132,7 +133,7 @@ def fit_weights(weights: Mapping[str, Tensor], module: nn.Module) -> Fitted:
     """
     target = module.state_dict()
     backbone = getattr(module, "backbone", module)
-    kept, ignored = _without_copies(weights)
+    kept, ignored = _without_copies(weights, target)
     _refuse({key: form for key, value in kept.items() if (form := odd_form(value))})
     prefixes = [TRUNK, *(f"{TRUNK}{name}." for name, _ in backbone.named_children())]
     attempts = [(style, _rename(kept, style, prefixes, target)) for style in STYLES if style.suits(backbone)]
@@ -141,7 +142,9 @@ def fit_weights(weights: Mapping[str, Tensor], module: nn.Module) -> Fitted:
     fitted = {key: value for key, value in renamed.items() if key not in own}
     # files that are older than this counter lack it, and BatchNorm with a momentum does not read it
     counters = {k: v for k, v in target.items() if k.endswith(".num_batches_tracked") and k not in fitted}
-    modules_own = counters | {key: target[key] for key in own}
+    # a guide has weights of its own, and an average begins anew
+    guides = {k: v for k, v in target.items() if k.startswith(GUIDE) and k not in fitted}
+    modules_own = counters | guides | {key: target[key] for key in own}
     fitted |= modules_own
     check_weights(fitted, target)
     cast = {key: fitted[key].to(dtype=value.dtype) for key, value in target.items()}
@@ -163,14 +166,25 @@ def check_weights(weights: Mapping[str, Tensor], target: Mapping[str, Tensor]) -
     _refuse({key: why for key, value in weights.items() if (why := _odd_values(value, target[key]))})
 
 
-def _without_copies(weights: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Leave out what OpenMixup keeps beside a network: ``backbone_k``, a teacher, and ``ema_NAME`` for each NAME.
+def _without_copies(
+    weights: Mapping[str, Tensor], target: Mapping[str, Tensor]
+) -> tuple[dict[str, Tensor], tuple[str, ...]]:
+    """Leave out what is kept beside a network: a guide that the module has not, a classifier if it has none, and
 
-    What its averaging hook calls ``ema_NAME`` is not the average when it saves: it swaps the two.
+    OpenMixup's ``backbone_k``, a teacher, and ``ema_NAME`` for each NAME. What its averaging hook calls ``ema_NAME`` is
+    not the average when it saves: it swaps the two.
     """
+    has_head = any(key.startswith(HEAD) for key in target)
     copies = {"ema_" + key.replace(".", "_") for key in weights}
     has_trunk = any(key.startswith(TRUNK) for key in weights)
-    ignored = tuple(key for key in weights if key in copies or (has_trunk and key.startswith("backbone_k.")))
+    ignored = tuple(
+        key
+        for key in weights
+        if key in copies
+        or (has_trunk and key.startswith("backbone_k."))
+        or (key.startswith(GUIDE) and key not in target)
+        or (not has_head and (key.startswith(HEAD) or CLASSIFIER.match(key.removeprefix(TRUNK))))
+    )
     return {key: value for key, value in weights.items() if key not in ignored}, ignored
 
 

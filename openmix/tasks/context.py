@@ -1,12 +1,19 @@
 """What a task is told about the step it computes, and what a method may ask of the network."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
+from openmix.data.batch import Batch
+from openmix.mixers.catalog import GuidePass
+from openmix.models.guides import Guide
+from openmix.models.network_maps import NetworkMaps
+from openmix.ops.guidance import rms_over_channels, run_in
 from openmix.ops.random import derive_seed, generator_for
+from openmix.ops.replay import with_gradients
 
 __all__ = ["MixContext", "StepContext"]
 
@@ -39,19 +46,83 @@ class StepContext:
 
 
 class MixContext:
-    """Serves what methods need from the network: each need is computed when first asked for, once a batch.
+    """What is to be known of a clean batch: each need is computed when first asked for, once a batch.
 
     Args:
-        providers: a function for each need that can be served.
+        maps: the network that is being trained.
+        guide: who is asked in its stead; None asks the network itself.
+        batch: the clean batch.
+        clean_weight: the weight that the clean images' cross entropy has in the loss, >= 0.
     """
 
-    def __init__(self, providers: Mapping[str, Callable[[], Tensor]]) -> None:
-        self._providers = providers
-        self._served: dict[str, Tensor] = {}
+    def __init__(self, maps: NetworkMaps, guide: Guide | None, batch: Batch, clean_weight: float) -> None:
+        self.maps, self.guide, self.batch = maps, guide, batch
+        self.clean_weight = clean_weight
+        self.has_trained = False  # whether the clean images went through the network in mode 'train'
+        self._served: dict[tuple[str, GuidePass], Tensor] = {}
+        self._clean_term: Tensor | None = None
 
-    def serve(self, needs: Sequence[str]) -> dict[str, Tensor]:
-        """Return the named tensors, ready to be passed on by keyword."""
-        for need in needs:
-            if need not in self._served:
-                self._served[need] = self._providers[need]()
-        return {need: self._served[need] for need in needs}
+    def serve(self, needs: Sequence[str], guide_pass: GuidePass) -> dict[str, Tensor]:
+        """Return the named tensors, ready to be passed on by keyword.
+
+        Args:
+            needs: their names, see :class:`~openmix.models.network_maps.NetworkMaps`.
+            guide_pass: in which mode the network runs for them; another guide than it is always in 'eval'.
+        """
+        return {need: self._serve(need, guide_pass) for need in needs}
+
+    def clean_term(self) -> Tensor | None:
+        """Return the clean images' weighed cross entropy, to be added to the loss; None where it has no weight.
+
+        Where the saliency came of this very pass, its backward pass has yielded the parameters' gradient as well, and
+        that is what is added.
+        """
+        if not self.clean_weight:
+            return None
+        if self._clean_term is None:
+            self.has_trained = True
+            logits = self.maps.predict(self.batch.images)
+            self._clean_term = self.clean_weight * F.cross_entropy(logits.float(), self.batch.labels)
+        return self._clean_term
+
+    def pass_once(self) -> None:
+        """Let the clean images go through the network in mode 'train', if they have not yet, for BatchNorm's sake."""
+        if self.has_trained or self.clean_weight:
+            return
+        self.has_trained = True
+        with torch.no_grad():
+            self.maps.backbone(self.batch.images)
+        # torch before 2.10 keeps the weights that autocast cast here, and trains none that it finds so
+        torch.clear_autocast_cache()
+
+    def _serve(self, need: str, guide_pass: GuidePass) -> Tensor:
+        key = need, guide_pass
+        if key not in self._served:
+            self._served[key] = self._compute(need, guide_pass)
+        return self._served[key]
+
+    def _compute(self, need: str, guide_pass: GuidePass) -> Tensor:
+        images, labels = self.batch.images.detach(), self.batch.labels
+        if self.guide is not None:
+            return self.guide.provide(need, images, labels)
+        self.has_trained |= guide_pass == "train"
+        with run_in(guide_pass, *self.maps.modules):
+            if need == "saliency" and guide_pass == "train" and self.clean_weight:
+                return self._saliency_and_clean_term(images, labels)
+            found = self.maps.provide(need, images, labels)
+        torch.clear_autocast_cache()  # see pass_once
+        return found
+
+    def _saliency_and_clean_term(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return the saliency, and keep what the same backward pass says of the parameters."""
+        parameters = [p for m in self.maps.modules for p in m.parameters() if p.requires_grad]
+        x = images.requires_grad_()
+        # the sum, and not the mean, so that what is small does not vanish in half precision
+        loss = F.cross_entropy(self.maps.predict(x).float(), labels, reduction="sum")
+        of_images, *of_parameters = torch.autograd.grad(loss, [x, *parameters], allow_unused=True)
+        torch.clear_autocast_cache()
+        used = [(p, g) for p, g in zip(parameters, of_parameters, strict=True) if g is not None]
+        scale = self.clean_weight / len(labels)
+        gradients = torch._foreach_mul([g for _, g in used], scale)
+        self._clean_term = with_gradients(scale * loss, [p for p, _ in used], gradients)
+        return rms_over_channels(of_images)

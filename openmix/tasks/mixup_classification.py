@@ -1,5 +1,6 @@
 """Classification with mixing: draw a method, mix, forward, relabel, loss."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,12 +9,14 @@ from torch import Tensor, nn
 
 from openmix.data.batch import Batch
 from openmix.errors import did_you_mean
-from openmix.mixers.catalog import Mixer, build_mixer, get_method, list_mixers
+from openmix.mixers.catalog import GuidePass, Mixer, build_mixer, get_method, list_mixers
 from openmix.mixers.compose import Choice, Composition, PerSample, Window
+from openmix.models.guides import Guide
 from openmix.models.heads import ClsHead
 from openmix.models.mix_points import MixPoints
+from openmix.models.network_maps import NetworkMaps
 from openmix.ops.checks import check_probability
-from openmix.ops.target import MixTarget
+from openmix.ops.target import Mixed, MixTarget
 from openmix.tasks.classification import Classification
 from openmix.tasks.context import MixContext, StepContext
 
@@ -21,8 +24,9 @@ __all__ = ["MixUpClassification"]
 
 AnyMixer = Mixer | Composition
 
-# what this task can hand to a method, after the forward pass of the mixed images
-SERVES_LABEL_METHODS = ("features",)
+# what a method of kind 'label' may need of the forward pass of the mixed images, and, as clean_..., of the clean ones
+OF_MIXED = ("features", "logits", "attention", "rollout")
+CLEAN = "clean_"
 
 
 class MixUpClassification(Classification):
@@ -45,7 +49,16 @@ class MixUpClassification(Classification):
             stop); a stop of None is never. None is all epochs.
         clean_pass: run each clean batch through the network in training mode before it is mixed. Nothing comes of it
             but BatchNorm's running statistics, which then are of clean and of mixed images; the code of R-Mix does so
-            whatever method it trains, and its published CutMix+ rests on it. Costs a forward pass. Default False.
+            whatever method it trains, and its published CutMix+ rests on it. Costs a forward pass, unless a method's
+            need or the clean term is such a pass already. Default False.
+        guide: who tells methods that need it what is salient: ``EMAGuide``, ``FrozenGuide`` or ``SpectralResidual`` of
+            :mod:`openmix.models.guides`. Default the network that is being trained, as in the papers.
+        guide_pass: the mode of the network in the pass over the clean images that a method needs: 'eval', which leaves
+            BatchNorm's statistics alone, or 'train', which moves them. Default, for each method, its authors' code. A
+            guide other than the network is always in 'eval'.
+        clean_weight: of the clean images' cross entropy, >= 0, in the loss. Default 0; R-Mix for ImageNet has 1,
+            Co-Mixup 2 / num_classes. Where the saliency is the network's own, in mode 'train', its backward pass is
+            used for both, and the term costs next to nothing.
 
     Raises:
         ValueError: unknown mode or hyper-parameter, probabilities that do not fit, a method that cannot be served.
@@ -64,13 +77,19 @@ class MixUpClassification(Classification):
         mix_sample_prob: float | Sequence[float] = 1.0,
         mix_epochs: Sequence[int | None] | None = None,
         clean_pass: bool = False,
+        guide: Guide | None = None,
+        guide_pass: GuidePass | None = None,
+        clean_weight: float = 0.0,
     ) -> None:
         super().__init__(backbone, head, neck)
         if mix_repeat < 1:
             raise ValueError(f"mix_repeat must be at least 1, got {mix_repeat}")
         modes = [mix_mode] if isinstance(mix_mode, str) else list(mix_mode)
+        if not 0 <= clean_weight < math.inf:
+            raise ValueError(f"clean_weight must be a number of at least 0, got {clean_weight}")
         self.mix_repeat = mix_repeat
-        self.clean_pass = clean_pass
+        self.clean_pass, self.clean_weight = clean_pass, clean_weight
+        self.guide, self.guide_pass = guide, guide_pass
         mixers = build_mixers(modes, alpha, mix_args or {})
         self.mixers = take_samples(mixers, mix_sample_prob)
         choice = Choice(self.mixers, check_probabilities(mix_prob, modes))
@@ -97,52 +116,85 @@ class MixUpClassification(Classification):
         return MixPoints(self.backbone, stages, getattr(self.backbone, "channels_last", False))
 
     def _check_needs(self) -> None:
+        self.maps = NetworkMaps(self.backbone, self.neck, self.head)
+        if self.guide is not None:
+            self.guide.attach(self.backbone, self.neck, self.head)
         for m in self.mixers:
             if m.kind == "learned":
                 raise ValueError(f"{m.name} owns parameters and is trained by its own task, not by a mix_mode")
-            served = SERVES_LABEL_METHODS if m.kind == "label" else ()
-            missing = [n for n in m.needs if n not in served]
-            if missing:
+            of_mixed = [n for n in m.needs if m.kind == "label" and not n.startswith(CLEAN)]
+            clean = [n.removeprefix(CLEAN) for n in m.needs if n not in of_mixed]
+            unknown = [n for n in of_mixed if n not in OF_MIXED]
+            try:
+                if unknown:
+                    raise ValueError(f"{unknown[0]}: this task does not compute it for mixed images")
+                self.maps.require([n for n in of_mixed if n not in ("features", "logits")])
+                (self.maps if self.guide is None else self.guide).require(clean)
+            except ValueError as error:
                 raise ValueError(
-                    f"{m.name} needs {', '.join(missing)}, which this task cannot compute on "
-                    f"{type(self.backbone).__name__}; it serves: {', '.join(served) or 'nothing'}"
-                )
+                    f"{m.name} needs what cannot be had of {type(self.backbone).__name__}: {error}"
+                ) from error
 
     def forward(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         """Return ``loss`` and ``top1_dominant``, the per cent predicted as the label of the largest share."""
-        if self.clean_pass:
-            with torch.no_grad():
-                self.backbone(batch.images)
-            # torch before 2.10 keeps the weights that autocast cast here, and trains none that it finds so
-            torch.clear_autocast_cache()
-        generator = context.generator("mix")
+        generator, clean = context.generator("mix"), self.clean_context(batch)
         results = [
-            self._mixed_step(batch, self.policy.draw(generator, context.epoch), generator)
+            self._mixed_step(clean, self.policy.draw(generator, context.epoch), generator)
             for _ in range(self.mix_repeat)
         ]
         losses, hits = zip(*results, strict=True)
-        return {"loss": torch.stack(losses).mean(), "top1_dominant": 100 * torch.stack(hits).mean()}
+        loss, term = torch.stack(losses).mean(), clean.clean_term()
+        return {
+            "loss": loss if term is None else loss + term,
+            "top1_dominant": 100 * torch.stack(hits).mean(),
+        }
 
-    def _mixed_step(self, batch: Batch, mixer: AnyMixer, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def clean_context(self, batch: Batch) -> MixContext:
+        """Return what serves the needs of this task's methods for a batch."""
+        return MixContext(self.maps, self.guide, batch, self.clean_weight)
+
+    def after_step(self, context: StepContext) -> None:
+        """Let the guide follow."""
+        if self.guide is not None:
+            self.guide.follow()
+
+    def mix_images(self, clean: MixContext, mixer: AnyMixer, generator: torch.Generator) -> Mixed:
+        """Mix a clean batch by a method that mixes images, handing it what it needs."""
+        batch, needs = clean.batch, clean.serve(mixer.needs, self.guide_pass or mixer.guide_pass)
+        return mixer(batch.images, batch.labels, generator=generator, pixel_range=batch.pixel_range, **needs)
+
+    def _mixed_step(self, clean: MixContext, mixer: AnyMixer, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         if mixer.kind == "feature":
-            logits, target = self._mix_features(batch, mixer, generator)
+            logits, target = self._mix_features(clean, mixer, generator)
         else:
-            logits, target = self._mix_images(batch, mixer, generator)
+            mixed = self.mix_images(clean, mixer.base or mixer, generator)
+            if self.clean_pass:
+                clean.pass_once()
+            logits, target = self._predict_mixed(clean, mixer, mixed)
         hits = logits.detach().argmax(1) == target.dominant()
         return self.head.loss(logits, target), hits.float().mean()
 
-    def _mix_images(self, batch: Batch, mixer: AnyMixer, generator: torch.Generator) -> tuple[Tensor, MixTarget]:
-        input_mixer = mixer.base or mixer
-        mixed = input_mixer(batch.images, batch.labels, generator=generator, pixel_range=batch.pixel_range)
-        features = self.backbone(mixed.images)
-        logits = self.head(self.neck(features))
+    def _predict_mixed(self, clean: MixContext, mixer: AnyMixer, mixed: Mixed) -> tuple[Tensor, MixTarget]:
+        """Return logits and labels of mixed images; a method of kind 'label' weighs these by what was computed."""
         if mixer.kind != "label":
-            return logits, mixed.target
-        context = MixContext({"features": lambda: features[-1].detach()})
-        return logits, mixer.function(mixed, **context.serve(mixer.needs))
+            return self.predict(mixed.images), mixed.target
+        of_clean = [n for n in mixer.needs if n.startswith(CLEAN)]
+        served = clean.serve([n.removeprefix(CLEAN) for n in of_clean], self.guide_pass or mixer.guide_pass)
+        needs = dict(zip(of_clean, served.values(), strict=True))
+        with self.maps.recording(mixer.needs):
+            features = self.backbone(mixed.images)
+        logits = self.head(self.neck(features))
+        own = {"features": lambda: features[-1].detach(), "logits": lambda: logits.detach()}
+        for need in mixer.needs:
+            if need not in needs:
+                needs[need] = own[need]() if need in own else self.maps.seen(need)
+        return logits, mixer.function(mixed, **needs)
 
-    def _mix_features(self, batch: Batch, mixer: AnyMixer, generator: torch.Generator) -> tuple[Tensor, MixTarget]:
+    def _mix_features(self, clean: MixContext, mixer: AnyMixer, generator: torch.Generator) -> tuple[Tensor, MixTarget]:
         assert self.mix_points is not None
+        if self.clean_pass:
+            clean.pass_once()
+        batch = clean.batch
         mix = mixer.function(batch.labels, generator=generator, stages=self.mix_points.stages)
         images = mix.plan.apply(batch.images) if mix.stage is None else batch.images
         with self.mix_points.armed(mix.stage, mix.plan):

@@ -4,7 +4,9 @@ import dataclasses
 
 import pytest
 import torch
+from torch import nn
 
+from openmix.data.batch import Batch
 from openmix.tasks import MixContext, StepContext
 
 PLACE = StepContext(seed=3, epoch=1, step=7, shard=2, progress=0.5)
@@ -63,34 +65,49 @@ def test_a_place_cannot_be_changed():
         PLACE.step = 8  # type: ignore[misc]
 
 
-def counting(log: list[str], name: str):
-    def provide() -> torch.Tensor:
-        log.append(name)
-        return torch.full((2,), len(log))
+class Maps:
+    """A network's stand-in that writes down what it is asked for."""
 
-    return provide
+    def __init__(self) -> None:
+        self.net = nn.BatchNorm2d(1)
+        self.modules, self.log = [self.net], []
+
+    def provide(self, need: str, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        self.log.append((need, "train" if self.net.training else "eval"))
+        return torch.full((2,), len(self.log))
+
+
+BATCH = Batch((torch.rand(2, 1, 4, 4),), torch.arange(2), torch.arange(2))
 
 
 def test_needs_are_computed_when_asked_for_and_once():
-    log: list[str] = []
-    context = MixContext({name: counting(log, name) for name in ("features", "saliency", "attention")})
-    assert log == []
-    first = context.serve(["saliency"])
-    assert log == ["saliency"] and set(first) == {"saliency"}
-    both = context.serve(("features", "saliency"))
-    assert log == ["saliency", "features"] and list(both) == ["features", "saliency"]
+    maps = Maps()
+    context = MixContext(maps, None, BATCH, clean_weight=0)
+    assert maps.log == []
+    first = context.serve(["saliency"], "eval")
+    assert maps.log == [("saliency", "eval")] and set(first) == {"saliency"}
+    both = context.serve(("features", "saliency"), "eval")
+    assert maps.log[1:] == [("features", "eval")] and list(both) == ["features", "saliency"]
     assert both["saliency"] is first["saliency"]
 
 
+def test_a_need_in_the_other_mode_is_another():
+    maps = Maps()
+    context = MixContext(maps, None, BATCH, clean_weight=0)
+    for guide_pass in ("eval", "train", "eval"):
+        context.serve(["saliency"], guide_pass)
+    assert maps.log == [("saliency", "eval"), ("saliency", "train")]
+    assert maps.net.training, "the network's own mode is restored"
+
+
 def test_nothing_asked_nothing_served():
-    log: list[str] = []
-    assert MixContext({"features": counting(log, "features")}).serve(()) == {}
-    assert log == []
+    maps = Maps()
+    assert MixContext(maps, None, BATCH, clean_weight=0).serve((), "eval") == {}
+    assert maps.log == []
 
 
 def test_each_context_computes_for_itself():
-    log: list[str] = []
-    providers = {"features": counting(log, "features")}
+    maps = Maps()
     for _ in range(2):
-        MixContext(providers).serve(["features"])
-    assert log == ["features", "features"]
+        MixContext(maps, None, BATCH, clean_weight=0).serve(["features"], "eval")
+    assert len(maps.log) == 2

@@ -19,6 +19,18 @@ def received() -> list[dict]:
 
 
 @pytest.fixture
+def make_task(make_task, received):
+    """A method is tried out when it is built; what it was handed then does not count."""
+
+    def make(*args, **arguments):
+        task = make_task(*args, **arguments)
+        received.clear()
+        return task
+
+    return make
+
+
+@pytest.fixture
 def strong_labels(own_methods, received) -> str:
     """Weigh each label by the strength of its source's features; the name of the method."""
 

@@ -62,6 +62,7 @@ class TimmBackbone(nn.Module):
             Twins, CoaT, PiT, HRNet and a few others): then nothing can be mixed inside the network.
         channels_last: whether the outputs of those modules are (B, h, w, C), as Swin's.
         out_channels: the channels of each map.
+        last_map_is_pooled: whether the last map is of one place.
 
     Raises:
         ValueError: unknown name, an argument out of range or that timm's network does not take, weights that cannot be
@@ -105,6 +106,7 @@ class TimmBackbone(nn.Module):
         self.out_channels = anatomy.out_channels
         self._indices = anatomy.indices
         self._channel_dim = anatomy.channel_dim
+        self.last_map_is_pooled = anatomy.channel_dim is None
         if pretrained and not any(draft.pretrained_cfg.get(source) for source in WEIGHT_SOURCES):
             raise ValueError(f"timm has no weights for {name}: pretrained=True asks for them")
         on_meta = torch.empty(0).device.type == "meta"

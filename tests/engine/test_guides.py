@@ -1,0 +1,127 @@
+"""Guided methods in whole runs: on several processes, resumed, tried out and tested without the guide's own file."""
+
+import pytest
+import torch
+
+from openmix.commands import run_command
+from openmix.models import ConvNet
+
+GUIDED = {"mix_mode": ["rmix", "cutmix"], "clean_weight": 0.5, "mix_args": {"rmix": {"patches": [2, 4]}}}
+VIT = {
+    "type": "TimmBackbone",
+    "name": "vit_tiny_patch16_224",
+    "img_size": 8,
+    "in_channels": 1,
+    "model_args": {"patch_size": 4, "embed_dim": 12, "depth": 2, "num_heads": 3},
+}
+EMA = {**GUIDED, "guide": {"type": "EMAGuide", "momentum": 0.3}, "clean_weight": 0.0}
+
+
+@pytest.fixture
+def frozen(tmp_path):
+    """A config's guide, and the file that it loads."""
+    torch.manual_seed(0)
+    torch.save(ConvNet((4,), in_channels=1).state_dict(), tmp_path / "guide.pth")
+    return {
+        "type": "FrozenGuide",
+        "backbone": {"type": "ConvNet", "widths": [4], "in_channels": 1},
+        "checkpoint": str(tmp_path / "guide.pth"),
+        "size": 16,
+    }
+
+
+@pytest.mark.parametrize("model", [GUIDED, {**GUIDED, "guide_pass": "eval"}, EMA], ids=["clean term", "eval", "ema"])
+def test_two_processes_equal_one_that_accumulates_two(lab, ranks, tmp_path, model):
+    """Bit for bit, saliency included: where it differed, masks, labels and losses would.
+
+    On a network without BatchNorm, whose running statistics are those of rank 0's micro-batches.
+    """
+    path = lab.write(tmp_path, model={**model, "backbone": VIT}, train_dataloader={"batch_size": 4})
+    ranks(2, "train_config", config=path, overrides={"work_dir": str(tmp_path / "two")})
+    lab.train(path, tmp_path / "one", optim_wrapper__accumulative_counts=2)
+    two, one = (lab.state(tmp_path / name) for name in ("two", "one"))
+    for key in ("model", "optimizer"):
+        assert lab.differences(two[key], one[key]) == []
+
+
+@pytest.mark.parametrize("model", [GUIDED, EMA], ids=["clean term", "ema"])
+def test_a_resumed_run_is_the_same(lab, tmp_path, model):
+    path = lab.write(tmp_path, model=model)
+    lab.train(path, tmp_path / "whole")
+    lab.train(path, tmp_path / "cut", stop_after=5)
+    lab.train(path, tmp_path / "cut", resume=True)
+    lab.assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_the_average_is_in_checkpoints(lab, tmp_path):
+    path = lab.write(tmp_path, model=EMA)
+    lab.train(path, tmp_path / "run")
+    state = lab.state(tmp_path / "run")["model"]
+    assert int(state["guide.average.n_averaged"]) == 12
+    ours, averaged = state["head.fc.weight"], state["guide.average.module.2.fc.weight"]
+    assert not torch.equal(ours, averaged)
+
+
+def test_a_guides_file_is_needed_to_begin_and_not_to_test(lab, tmp_path, frozen, capsys):
+    model = {"mix_mode": "attentivemix", "guide": frozen}
+    path = lab.write(tmp_path, model=model)
+    lab.train(path, tmp_path / "run")
+    (tmp_path / "guide.pth").unlink()
+    checkpoint = str(tmp_path / "run" / "checkpoints" / "last.pth")
+    assert run_command("test", [path, checkpoint]) == 0
+    assert run_command("check", [path]) == 2
+    assert "no file of weights" in capsys.readouterr().out
+
+
+def test_a_network_without_the_guide_takes_the_checkpoint(lab, tmp_path, frozen):
+    """And the other way round: a guide begins with weights of its own."""
+    lab.train(lab.write(tmp_path, model={"mix_mode": "attentivemix", "guide": frozen}), tmp_path / "run")
+    checkpoint = str(tmp_path / "run" / "checkpoints" / "last.pth")
+    plain = lab.write(tmp_path, "plain", load_from=checkpoint)
+    lab.train(plain, tmp_path / "plain")
+    guided = lab.write(tmp_path, "guided", model=EMA, load_from=str(tmp_path / "plain" / "checkpoints" / "last.pth"))
+    lab.train(guided, tmp_path / "guided")
+
+
+def test_a_trial_loads_no_weights(lab, tmp_path, frozen, monkeypatch):
+    """Not timm's either, which would be downloaded: a machine without a network can try every config."""
+    backbone = {"type": "TimmBackbone", "name": "resnet18", "pretrained": True, "in_channels": 1}
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    path = lab.write(tmp_path, model={"mix_mode": "attentivemix", "guide": {**frozen, "backbone": backbone}})
+    (tmp_path / "guide.pth").write_bytes(b"no weights")
+    assert run_command("check", [path, "--dry-run"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("guide", "message"),
+    [
+        ({"type": "EMAGuid"}, "did you mean 'EMAGuide'"),
+        ({"type": "EMAGuide", "momentun": 0.1}, "model.guide.momentun: EMAGuide takes no 'momentun'"),
+        ({"type": "EMAGuide", "momentum": 2.0}, "momentum must be in (0, 1), got 2.0"),
+        ("ema", "model.guide"),
+    ],
+)
+def test_wrong_guides_are_told(lab, tmp_path, capsys, guide, message):
+    path = lab.write(tmp_path, model={"mix_mode": "rmix", "guide": guide})
+    assert run_command("check", [path]) == 2
+    assert message in capsys.readouterr().out
+
+
+def test_a_need_that_cannot_be_served_is_told_before_data_are_touched(lab, tmp_path, capsys):
+    path = lab.write(tmp_path, model={"mix_mode": "transmix"})
+    assert run_command("check", [path]) == 2
+    assert "transmix needs what cannot be had of ConvNet" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_compiled_networks_serve_as_well(lab, tmp_path, compiled):
+    """The passes for the needs go through the same compiled network, and hooks for attention are in it from the start."""
+    losses = {}
+    for mode, backbone in (("rmix", None), ("transmix", VIT)):
+        model = {"mix_mode": mode, **({"backbone": backbone} if backbone else {})}
+        path = lab.write(tmp_path, mode, model=model, train_cfg={"max_epochs": 1, "compile": compiled})
+        if compiled:
+            torch._dynamo.reset()
+        lab.train(path, tmp_path / mode)
+        losses[mode] = [r["loss"] for r in lab.records(tmp_path / mode) if r["split"] == "train"]
+    assert all(losses.values())
