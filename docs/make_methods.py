@@ -25,6 +25,7 @@ from openmix.engine.preprocess import Normalize
 from openmix.engine.settings import Preprocessor
 from openmix.mixers.catalog import Method, build_mixer, get_method, list_mixers
 from openmix.ops.random import generator_for
+from openmix.ops.saliency import spectral_residual
 
 __all__ = ["main", "make_page", "read_costs"]
 
@@ -48,7 +49,8 @@ A method's kind says where it works: `input` mixes images before the forward pas
 
 Costs are times of mixing 64 x 3 x 224 x 224 images on a CPU over that of one `torch.lerp(x, x[partner], λ)`:
 [how they were measured](benchmarks/mixers.md). In the pictures the own share of each pixel is yellow for 1 and dark
-for 0; each shows the one draw of {draws} that mixes most evenly, and proves nothing.
+for 0; each shows the one draw of {draws} that mixes most evenly, and proves nothing. What a method `needs` it is handed by
+the task, or by you; [guided mixing](guided.md) says how. In the pictures saliency is the image's spectral residual.
 """
 
 
@@ -128,16 +130,21 @@ def read_costs(path: Path) -> dict[str, list[tuple[str, float]]]:
 
 
 def draw_pictures(photos: Path, folder: Path) -> None:
-    """Write a small JPEG for each method that mixes images without a network."""
+    """Write a small JPEG for each method that mixes images and needs no more than saliency."""
     batch, classes = load_photos(photos)
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.jpg"):
         old.unlink()
     for name in list_mixers():
         method = get_method(name)
-        if method.kind == "input" and not method.needs:
+        if is_pictured(method):
             figure = draw([Row(method.title, [typical_sample(name, batch, classes)])])
             Image.fromarray(to_rgb(figure)).save(folder / f"{name}.jpg", quality=80, optimize=True)
+
+
+def is_pictured(method: Method) -> bool:
+    """Tell whether a method can be shown without a network: saliency can be an image's own."""
+    return method.kind == "input" and set(method.needs) <= {"saliency"}
 
 
 def load_photos(folder: Path) -> tuple[Batch, list[str]]:
@@ -160,17 +167,18 @@ def load_square(path: Path) -> Tensor:
 def typical_sample(name: str, batch: Batch, classes: Sequence[str]) -> Sample:
     """Return the first image as a method mixes it: of some draws, the one with the most sources, most evenly."""
     mixer = build_mixer(name)
+    saliency = spectral_residual(batch.images) if mixer.needs else None
+    needs = {"saliency": saliency} if saliency is not None else {}
 
     def mix(draw: int) -> Any:
-        return mixer(
-            batch.images, batch.labels, generator=generator_for(0, "methods", draw), pixel_range=batch.pixel_range
-        )
+        generator = generator_for(0, "methods", draw)
+        return mixer(batch.images, batch.labels, generator=generator, pixel_range=batch.pixel_range, **needs)
 
     def oddness(draw: int) -> tuple[int, float]:
         mixed = mix(draw)
         return -len(set(mixed.sources[0].tolist())), float(mixed.target.weights[0].square().sum())
 
-    return take_sample(batch, mix(min(range(DRAWS), key=oddness)), 0, classes)
+    return take_sample(batch, mix(min(range(DRAWS), key=oddness)), 0, classes, saliency)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import runpy
 from pathlib import Path
 
 import matplotlib.image
+import numpy as np
 import pytest
 
 from openmix.commands import run_command
@@ -84,3 +85,23 @@ def test_the_script_is_the_command(lab, tmp_path, monkeypatch, capsys):
         runpy.run_path(str(script), run_name="__main__")
     assert (end.value.code, capsys.readouterr().out) == (0, f"wrote {out}\n")
     assert out.read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_guided_method_looks_at_the_checkpoints_network(lab, tmp_path):
+    """Without one, at the weights that a run begins with."""
+    path = lab.write(tmp_path, model={"mix_mode": "rmix"})
+    lab.train(path, tmp_path / "run")
+    begin, _ = rows_of(path, columns=2)
+    trained, _ = rows_of(path, 2, str(tmp_path / "run" / "checkpoints" / "last.pth"))
+    for one, other in zip(begin[0].samples, trained[0].samples, strict=True):
+        assert (one.own == other.own).all()
+        assert one.salient[0].shape == (8, 8) and not np.allclose(one.salient[0], other.salient[0])
+
+
+def test_a_checkpoint_of_another_network(lab, tmp_path, capsys):
+    path = lab.write(tmp_path, model={"mix_mode": "rmix"})
+    lab.train(lab.write(tmp_path, "wide", model={"backbone": {"widths": [5, 9]}}), tmp_path / "run")
+    out, checkpoint = tmp_path / "p.png", tmp_path / "run" / "checkpoints" / "last.pth"
+    assert run_command("preview", [path, "--out", str(out), "--checkpoint", str(checkpoint)]) == 2
+    assert "another network than the config's" in capsys.readouterr().err
+    assert not out.exists()

@@ -12,7 +12,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import openmix
 from openmix.commands import run_command
 from openmix.data.batch import Batch
+from openmix.engine.mix_picture import draw, to_rgb
 from openmix.engine.mix_preview import MixPreviewHook, mixed_rows
+from openmix.models import ClsMixupHead, ConvNet
+from openmix.tasks import MixUpClassification
 
 TENSORBOARD = [{"type": "TensorboardVisBackend"}]
 
@@ -58,16 +61,33 @@ class TestRows:
                 openmix.build_mixer("mixup"),
                 openmix.build_mixer("manifoldmix"),
                 SimpleNamespace(name="redraw", kind="label", needs=("features",), base=method),
-                SimpleNamespace(name="salient", kind="input", needs=("saliency",), base=None),
             ]
         )
         rows, notes = mixed_rows(task, make_batch(), range(8), 3, seed=0, epoch=0)
         assert [row.title for row in rows] == ["mixup", "redraw"]
-        assert notes == [
-            "manifoldmix mixes inside the network: no picture",
-            "salient needs saliency of the network: no picture",
-        ]
+        assert notes == ["manifoldmix mixes inside the network: no picture"]
         assert all(len(row.samples) == 3 for row in rows)
+
+    def test_guided_methods_show_what_guides_them(self):
+        """Of the image and of its partner, computed in evaluation: the network stays as it is."""
+        torch.manual_seed(0)
+        task = MixUpClassification(ConvNet((4, 8)), ClsMixupHead(8, 8), mix_mode=["rmix", "cutmix"])
+        before = {k: v.clone() for k, v in task.state_dict().items()}
+        batch = make_batch()
+        rows, notes = mixed_rows(task, batch, list("abcdefgh"), 3, seed=0, epoch=0)
+        assert notes == [] and [row.title for row in rows] == ["rmix", "cutmix"]
+        assert all(torch.equal(v, before[k]) for k, v in task.state_dict().items())
+        saliency = task.clean_context(batch).serve(["saliency"], "eval")["saliency"].numpy()
+        for i, sample in enumerate(rows[0].samples):
+            own, *partners = sample.salient
+            np.testing.assert_allclose(own, saliency[i], rtol=1e-5)
+            for partner in partners:
+                assert any(np.allclose(partner, other, rtol=1e-5) for j, other in enumerate(saliency) if j != i)
+            assert sample.width > rows[1].samples[0].width
+        assert all(len(sample.salient) == 0 for sample in rows[1].samples)
+        picture = to_rgb(draw(rows))
+        plain = to_rgb(draw(rows[1:]))
+        assert picture.shape[1] > 1.4 * plain.shape[1]
 
     def test_relabelling_is_shown_by_its_base(self):
         method = openmix.CutMix()

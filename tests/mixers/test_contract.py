@@ -81,8 +81,11 @@ class Case:
     preset: str | None = None
     hyper: dict = field(default_factory=dict)
 
+    def build_bare(self):
+        return openmix.build_mixer(self.name, preset=self.preset, **self.hyper)
+
     def build(self):
-        mixer = openmix.build_mixer(self.name, preset=self.preset, **self.hyper)
+        mixer = self.build_bare()
         return Guided(mixer) if mixer.needs else mixer
 
     def among(self, entries: frozenset[str]) -> bool:
@@ -107,7 +110,7 @@ class Guided:
 
 
 def make_needs(needs, images: Tensor) -> dict[str, Tensor]:
-    batch, _, height, width = images.shape
+    batch, _, height, width = images.shape if images.ndim == 4 else (5, 3, 24, 32)
     shapes = {
         "saliency": (batch, height, width),
         "attention": (batch, 8, 8),
@@ -115,7 +118,8 @@ def make_needs(needs, images: Tensor) -> dict[str, Tensor]:
         "features": (batch, 6, 4, 4),
     }
     generator = torch.Generator().manual_seed(17)
-    return {need: torch.rand(shapes[need], generator=generator).pow(4).to(images.device) for need in needs}
+    drawn = {need: torch.rand(shapes[need], generator=generator, dtype=torch.float32).pow(4) for need in needs}
+    return {need: value.to(images.device, non_blocking=True) for need, value in drawn.items()}
 
 
 # What neither a preset nor a granularity reaches.
@@ -566,15 +570,15 @@ def test_plan_moves_to_a_device(make_batch, case):
 @every_case
 def test_build_class_and_function_agree(make_batch, case):
     images, labels = make_batch()
-    built = case.build()
-    cls = type(built)
+    built = case.build_bare()
+    cls, needs = type(built), make_needs(built.needs, images)
     assert getattr(openmix, cls.__name__) is cls
-    result = built(images, labels, generator=seeded())
+    result = built(images, labels, generator=seeded(), **needs)
     if case.preset is None:
-        assert_same(result, cls(**case.hyper)(images, labels, generator=seeded()))
-        assert_same(result, function_of(case.name)(images, labels, generator=seeded(), **case.hyper))
+        assert_same(result, cls(**case.hyper)(images, labels, generator=seeded(), **needs))
+        assert_same(result, function_of(case.name)(images, labels, generator=seeded(), **needs, **case.hyper))
     else:
-        assert_same(result, cls(preset=case.preset, **case.hyper)(images, labels, generator=seeded()))
+        assert_same(result, cls(preset=case.preset, **case.hyper)(images, labels, generator=seeded(), **needs))
 
 
 @every_case
@@ -594,12 +598,13 @@ def test_a_misspelt_keyword_is_not_swallowed(make_batch, case):
 @every_case
 def test_copies_and_pickles_mix_alike(make_batch, case):
     images, labels = make_batch()
-    mixer = case.build()
-    result = mixer(images, labels, generator=seeded())
+    mixer = case.build_bare()
+    needs = make_needs(mixer.needs, images)
+    result = mixer(images, labels, generator=seeded(), **needs)
     for twin in (copy.deepcopy(mixer), pickle.loads(pickle.dumps(mixer))):
         assert type(twin) is type(mixer) and repr(twin) == repr(mixer)
         assert (twin.kind, twin.needs) == (mixer.kind, mixer.needs)
-        assert_same(result, twin(images, labels, generator=seeded()))
+        assert_same(result, twin(images, labels, generator=seeded(), **needs))
 
 
 @pytest.mark.parametrize("name", input_mixers())
