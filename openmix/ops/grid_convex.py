@@ -7,14 +7,13 @@ diagonal step sizes (Pock and Chambolle, 2011) and over-relaxed (Condat, 2013); 
 """
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softshrink
 
-from openmix.ops.grid_cells import RELAXATION, Relaxation, cells_of, flow_out
 from openmix.ops.grid_energy import GridEnergy
+from openmix.ops.grid_relaxation import OVER_RELAXATION, Relaxation, flow_out, to_batch_last
 
 __all__ = ["ConvexRelaxation"]
 
@@ -40,9 +39,9 @@ class ConvexRelaxation(Relaxation):
     feasible: Tensor
 
     @classmethod
-    def of(cls, energy: GridEnergy) -> Self:
+    def of(cls, energy: GridEnergy) -> "ConvexRelaxation":
         """Begin: t is in the middle, and the duals are 0."""
-        base, slopes, weight = cells_of(energy)
+        base, slopes, weight = to_batch_last(energy)
         levels = len(slopes)
         step = levels**2 / (2 * STEP * flow_out(weight, -weight).clamp(min=1e-30))
         offset = slopes * step + torch.arange(levels, device=slopes.device).view(-1, 1, 1, 1)
@@ -60,12 +59,12 @@ class ConvexRelaxation(Relaxation):
             change = self.levels.sum(0) - self.value
             self.value += change
             ahead = self.value + change
-            self.value.add_(change, alpha=RELAXATION - 1)
+            self.value.add_(change, alpha=OVER_RELAXATION - 1)
             self.feasible = torch.add(self.dual, ahead, alpha=rate)
             self.feasible[0, :, :-1].sub_(ahead[:, 1:], alpha=rate)
             self.feasible[1, :-1].sub_(ahead[1:], alpha=rate)
             self._shrink(self.feasible, rate)
-            self.dual.lerp_(self.feasible, RELAXATION)
+            self.dual.lerp_(self.feasible, OVER_RELAXATION)
 
     def _shrink(self, dual: Tensor, rate: float) -> None:
         """Take the proximal step of the conjugate of (difference / K)^2, linear between integers: it falls to kinks."""
@@ -76,7 +75,7 @@ class ConvexRelaxation(Relaxation):
         limit = (2 * levels - 1) / levels**2
         dual.clamp_(-limit, limit)
 
-    def bound(self) -> Tensor:
+    def lower_bound(self) -> Tensor:
         """Return a lower bound of the energy of all labelings, from the last iterate: float64 (B,)."""
         flow = self.feasible * self.weight
         cells = (self.slopes + flow_out(flow, flow)).clamp_(max=0)

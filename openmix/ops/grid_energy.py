@@ -45,13 +45,13 @@ class GridEnergy:
             raise ValueError("unary, right and down must be float32")
 
     @property
-    def labels(self) -> int:
+    def n_labels(self) -> int:
         """L, the number of labels."""
         return self.unary.shape[3]
 
     def of(self, labels: Tensor) -> Tensor:
         """Return the energy of a labeling of each grid: float32 (B,), summed in float64, for int64 (B, n, n)."""
-        value = labels.to(torch.float64) / (self.labels - 1)
+        value = labels.to(torch.float64) / (self.n_labels - 1)
         unary = self.unary.gather(3, labels[..., None]).squeeze(3)
         right = value.diff(dim=2).square() * self.right
         down = value.diff(dim=1).square() * self.down

@@ -1,19 +1,18 @@
 """The relaxation of a grid energy with any unaries: one number for each cell and each label but the first.
 
-A label l becomes the K = L - 1 numbers x_k = [l > k], and the cost of an edge (Ishikawa, 2003) a sum over pairs of them:
-(v(l) - v(m))^2 = sum_jk c_jk (x_j(l) - x_k(m))_+ + the same with l and m exchanged, where c_jk is 1 / K^2 for j = k,
-2 / K^2 for j > k and else 0. This is a minimum cut, so with numbers in [0, 1] and x_0 >= x_1 >= ... the minimum is still
-that of the labelings. The method is that of :mod:`openmix.ops.grid_convex`.
+A label l becomes the K = L - 1 numbers x_k = [l > k], and the cost of an edge (Ishikawa, 2003) a sum over pairs of
+them: (v(l) - v(m))^2 = sum_jk c_jk (x_j(l) - x_k(m))_+ + the same with l and m exchanged, where c_jk is 1 / K^2 for
+j = k, 2 / K^2 for j > k and else 0. This is a minimum cut, so with numbers in [0, 1] and x_0 >= x_1 >= ... the minimum
+is still that of the labelings. The method is that of :mod:`openmix.ops.grid_convex`.
 """
 
 from dataclasses import dataclass
-from typing import Self
 
 import torch
 from torch import Tensor
 
-from openmix.ops.grid_cells import RELAXATION, Relaxation, cells_of, flow_out
 from openmix.ops.grid_energy import GridEnergy
+from openmix.ops.grid_relaxation import OVER_RELAXATION, Relaxation, flow_out, to_batch_last
 
 __all__ = ["LevelRelaxation"]
 
@@ -41,9 +40,9 @@ class LevelRelaxation(Relaxation):
     feasible: Tensor
 
     @classmethod
-    def of(cls, energy: GridEnergy) -> Self:
+    def of(cls, energy: GridEnergy) -> "LevelRelaxation":
         """Begin: all numbers are 1/2, and the duals are 0."""
-        base, slopes, weight = cells_of(energy)
+        base, slopes, weight = to_batch_last(energy)
         levels = len(slopes)
         degree = flow_out(weight, -weight).expand_as(slopes) * levels
         scale = degree.mean((0, 1, 2)) + slopes.abs().mean((0, 1, 2))
@@ -68,15 +67,15 @@ class LevelRelaxation(Relaxation):
             self.levels = torch.addcmul(self.value, pull, self.step, value=-1).clamp_(0, 1)
             change = self.levels - self.value
             ahead = self.levels + change
-            self.value.add_(change, alpha=RELAXATION)
+            self.value.add_(change, alpha=OVER_RELAXATION)
             self.feasible = torch.add(self.dual, ahead[:, None], alpha=STEP)
             self.feasible[0, :, :, :, :-1].sub_(ahead[:, :, 1:], alpha=STEP)
             self.feasible[1, :, :, :-1].sub_(ahead[:, 1:], alpha=STEP)
             self.feasible = self.feasible.clamp_(low, high)
-            self.dual.lerp_(self.feasible, RELAXATION)
-            self.order.lerp_((self.order + STEP * ahead.diff(dim=0)).clamp_(min=0), RELAXATION)
+            self.dual.lerp_(self.feasible, OVER_RELAXATION)
+            self.order.lerp_((self.order + STEP * ahead.diff(dim=0)).clamp_(min=0), OVER_RELAXATION)
 
-    def bound(self) -> Tensor:
+    def lower_bound(self) -> Tensor:
         """Return a lower bound of the energy of all labelings, from the last iterate: float64 (B,)."""
         rise = (self._pull(self.feasible).double() + self.slopes).cumsum(0)
         return self.base + rise.amin(0).clamp(max=0).sum((0, 1))
