@@ -1,8 +1,8 @@
 """MaskMix, the mixing of MixPro (Zhao et al., ICLR 2023), arXiv:2304.12043. Authors' code: fistyee/MixPro.
 
 Differs from the authors' code, which takes square images that the cells divide, in going on to any size. Their cells
-have 56 of 224 pixels. OpenMixup's port (preset 'openmixup') has cells of 64 pixels, of which the last ones are cut off
-at the border; its labels count these as whole, which is not kept: labels are what is visible.
+have 56 of 224 pixels. OpenMixup's port has 64 (``mask_patch_size=64``), which cuts the last ones off at the border; its
+labels count these as whole, which is not kept: labels are what is visible.
 """
 
 import torch
@@ -19,7 +19,6 @@ __all__ = ["maskmix"]
 
 @mixer(
     "MaskMix",
-    presets={"openmixup": {"mask_patch_size": 64}},
     paper="Zhao et al., ICLR 2023",
     link="https://arxiv.org/abs/2304.12043",
     lam="share of the cells kept, by area",

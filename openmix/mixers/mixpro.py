@@ -2,9 +2,9 @@
 
 MaskMix whose labels trust attention as far as the network's prediction agrees with them. Differs from the authors' code
 in that no gradient flows through the weights, where theirs have the prediction's. OpenMixup's port reads the attention
-of the clean images instead; that is not offered, and its preset has its cells alone. The authors train MixPro in every
-second step and MixUp or CutMix in the others; OpenMixup has ``mix_mode=["mixpro", "mixup"]``, ``alpha=[1, 1]``,
-``mix_prob=[0.8, 0.2]``.
+of the clean images instead, which is not offered, and has cells of 64 pixels (``mask_patch_size=64``). The authors
+train MixPro in every second step and MixUp or CutMix in the others; OpenMixup has ``mix_mode=["mixpro", "mixup"]``,
+``alpha=[1, 1]``, ``mix_prob=[0.8, 0.2]``.
 """
 
 from torch import Tensor
@@ -23,7 +23,6 @@ __all__ = ["mixpro"]
     kind="label",
     needs=("attention", "logits"),
     base="maskmix",
-    presets={"openmixup": {"mask_patch_size": 64}},
     paper="Zhao et al., ICLR 2023",
     link="https://arxiv.org/abs/2304.12043",
     lam="between the area and the attention that own pixels get, as the prediction says",

@@ -1,8 +1,10 @@
 """SUMix (Qin et al., ECCV 2024), arXiv:2407.07805. Authors' code: JinXins/SUMix.
 
 Its reweighing of labels alone. The authors' second part, a branch of the network that learns how uncertain an image is
-and adds a term of its own to the loss, is left out. They use it over several methods; here it is CutMix. OpenMixup has
-the authors' head and nothing that calls it.
+and adds a term of its own to the loss, is left out. They use it over several methods; here it is CutMix. Their distance
+keeps the sign of the change, where the paper speaks of how far a prediction moved: an image of which less is predicted
+than when it was clean counts as near, and its label gains. That is kept. OpenMixup has the authors' head and nothing
+that calls it.
 """
 
 import torch
@@ -23,14 +25,14 @@ __all__ = ["sumix"]
     guide_pass="train",
     paper="Qin et al., ECCV 2024",
     link="https://arxiv.org/abs/2407.07805",
-    lam="area, weighed by how near the prediction is to the clean image's",
+    lam="area, weighed by how the prediction changed against the clean image's",
 )
 def sumix(mixed: Mixed, *, logits: Tensor, clean_logits: Tensor, scale: float | None = None) -> MixTarget:
-    """Weigh the labels of mixed images by how far their predictions moved away from those of each source.
+    """Weigh the labels of mixed images by how their predictions changed against those for each source alone.
 
     With p the probabilities predicted for the mixed image and q those for a source, the other source's class left out
     of them, the distance is ``d = softmax(p - q) / |softmax(p - q)|`` at the source's own class, and its weight is
-    proportional to ``area * exp(-scale * d)``. The weights are not what is visible.
+    proportional to ``area * exp(-scale * d)``: what is predicted more than before loses. The weights are not what is visible.
 
     Args:
         mixed: a mix of pairs, such as of ``cutmix``.
