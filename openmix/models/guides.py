@@ -100,10 +100,11 @@ class FrozenGuide(Guide):
         self.eval()
 
     def _load(self, checkpoint: str) -> None:
+        if torch.empty(0).device.type == "meta":  # a trial, which makes no numbers, or a test, which has them already
+            return
         if not Path(checkpoint).is_file():
-            raise ValueError(f"guide: no file of weights {checkpoint}")
-        if torch.empty(0).device.type != "meta":  # a trial that makes no numbers needs none
-            self.load_state_dict(fit_weights(read_weights(checkpoint), self).weights)
+            raise ValueError(f"no file of weights {checkpoint}")
+        self.load_state_dict(fit_weights(read_weights(checkpoint), self).weights)
 
     def require(self, needs: Sequence[str]) -> None:
         """See :class:`Guide`."""

@@ -70,8 +70,9 @@ def test_a_guides_file_is_needed_to_begin_and_not_to_test(lab, tmp_path, frozen,
     (tmp_path / "guide.pth").unlink()
     checkpoint = str(tmp_path / "run" / "checkpoints" / "last.pth")
     assert run_command("test", [path, checkpoint]) == 0
-    assert run_command("check", [path]) == 2
-    assert "no file of weights" in capsys.readouterr().out
+    assert run_command("train", [path, "--work-dir", str(tmp_path / "again")]) == 2
+    assert f"FrozenGuide: no file of weights {tmp_path / 'guide.pth'}" in capsys.readouterr().err
+    assert not (tmp_path / "again" / "run.json").exists()
 
 
 def test_a_network_without_the_guide_takes_the_checkpoint(lab, tmp_path, frozen):
@@ -88,7 +89,9 @@ def test_a_trial_loads_no_weights(lab, tmp_path, frozen, monkeypatch):
     """Not timm's either, which would be downloaded: a machine without a network can try every config."""
     backbone = {"type": "TimmBackbone", "name": "resnet18", "pretrained": True, "in_channels": 1}
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    path = lab.write(tmp_path, model={"mix_mode": "attentivemix", "guide": {**frozen, "backbone": backbone}})
+    path = lab.write(
+        tmp_path, model={"mix_mode": "attentivemix", "guide": {**frozen, "backbone": backbone, "size": 96}}
+    )
     (tmp_path / "guide.pth").write_bytes(b"no weights")
     assert run_command("check", [path, "--dry-run"]) == 0
 
@@ -127,3 +130,27 @@ def test_compiled_networks_serve_alike(lab, tmp_path, monkeypatch, model):
     lab.train(path, tmp_path / "compiled", train_cfg__compile=True)
     lab.assert_same_run(tmp_path / "plain", tmp_path / "compiled")
     torch._dynamo.reset()
+
+
+@pytest.mark.parametrize("model", [GUIDED, EMA], ids=["clean term", "ema"])
+def test_half_precision(lab, tmp_path, model):
+    """The same run within what bfloat16 keeps of a number; no pass leaves weights behind that are not trained."""
+    path = lab.write(tmp_path, model=model, train_cfg={"max_epochs": 1})
+    lab.train(path, tmp_path / "full")
+    lab.train(path, tmp_path / "half", optim_wrapper__amp="bf16")
+    states = [lab.state(tmp_path / name)["model"] for name in ("full", "half")]
+    weights = [k for k in states[0] if k.endswith("weight") and not k.startswith("guide.")]
+    begin = initial_weights(path, tmp_path)
+    for key in weights:
+        moved = states[0][key] - begin[key]
+        difference = (states[1][key] - states[0][key]).norm()
+        assert float(moved.norm()) > 0
+        assert float(difference) < 0.5 * float(moved.norm()), key
+
+
+def initial_weights(path, tmp_path):
+    """What the run begins with."""
+    from openmix.engine.build import initialise
+    from openmix.engine.config import load_config
+
+    return initialise(load_config(path, {"work_dir": str(tmp_path)}), torch.device("cpu")).state_dict()
