@@ -49,8 +49,8 @@ A method's kind says where it works: `input` mixes images before the forward pas
 
 Costs are times of mixing 64 x 3 x 224 x 224 images on a CPU over that of one `torch.lerp(x, x[partner], λ)`:
 [how they were measured](benchmarks/mixers.md). In the pictures the own share of each pixel is yellow for 1 and dark
-for 0; each shows the one draw of {draws} that mixes most evenly, and proves nothing. What a method `needs` it is handed by
-the task, or by you; [guided mixing](guided.md) says how. In the pictures saliency is the image's spectral residual.
+for 0; each shows the one draw of {draws} that mixes most evenly, and proves nothing. What a method `needs` it is handed
+by the task, or by you; [guided mixing](guided.md) says how. In the pictures saliency is the image's spectral residual.
 """
 
 

@@ -19,12 +19,17 @@ from openmix.models.backbones import (
 )
 from openmix.models.guides import EMAGuide, FrozenGuide, SpectralResidual
 from openmix.models.heads import ClsHead, ClsMixupHead
-from openmix.models.losses import DecoupledCrossEntropy, MixBinaryCrossEntropy, MixCrossEntropy
+from openmix.models.losses import (
+    DecoupledCrossEntropy,
+    MixBinaryCrossEntropy,
+    MixCrossEntropy,
+    MixSoftmaxBinaryCrossEntropy,
+)
 from openmix.models.necks import GlobalAveragePooling
 
 __all__ = [
     "VGG", "ClsHead", "ClsMixupHead", "ConvNet", "DecoupledCrossEntropy", "DenseNet", "EMAGuide", "FrozenGuide",
-    "GlobalAveragePooling", "MixBinaryCrossEntropy", "MixCrossEntropy", "MobileNetV2", "PreActResNet", "PyramidNet",
-    "ResNeXt", "ResNeXt29_4_24", "ResNeXt_CIFAR", "ResNet", "ResNet_CIFAR", "ShakeShake", "ShakeShakeNeXt",
+    "GlobalAveragePooling", "MixBinaryCrossEntropy", "MixCrossEntropy", "MixSoftmaxBinaryCrossEntropy", "MobileNetV2",
+    "PreActResNet", "PyramidNet", "ResNeXt", "ResNeXt29_4_24", "ResNeXt_CIFAR", "ResNet", "ResNet_CIFAR", "ShakeShake", "ShakeShakeNeXt",
     "SpectralResidual", "TimmBackbone", "WideResNet",
 ]  # fmt: skip

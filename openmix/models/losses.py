@@ -6,10 +6,17 @@ import torch
 from torch import Tensor, nn
 
 from openmix.ops.decoupled import decoupled_cross_entropy
-from openmix.ops.losses import Reduction, ScaleMode, mix_binary_cross_entropy, mix_cross_entropy, two_hot
+from openmix.ops.losses import (
+    Reduction,
+    ScaleMode,
+    mix_binary_cross_entropy,
+    mix_cross_entropy,
+    mix_softmax_binary_cross_entropy,
+    two_hot,
+)
 from openmix.ops.target import MixTarget
 
-__all__ = ["DecoupledCrossEntropy", "MixBinaryCrossEntropy", "MixCrossEntropy"]
+__all__ = ["DecoupledCrossEntropy", "MixBinaryCrossEntropy", "MixCrossEntropy", "MixSoftmaxBinaryCrossEntropy"]
 
 
 class MixLoss(nn.Module):
@@ -92,6 +99,17 @@ class MixBinaryCrossEntropy(MixLoss):
         if self.two_hot is not None:
             target = two_hot(target, self.two_hot, self.threshold, self.exponent, self.scale)
         return mix_binary_cross_entropy(logits, target, self.label_smoothing, reduction, self.class_reduction)
+
+
+class MixSoftmaxBinaryCrossEntropy(MixLoss):
+    """:func:`openmix.ops.losses.mix_softmax_binary_cross_entropy`, the loss of Puzzle Mix and Co-Mixup on CIFAR."""
+
+    def __init__(self) -> None:
+        super().__init__(label_smoothing=0.0)
+
+    def forward(self, logits: Tensor, target: MixTarget, reduction: Reduction = "mean") -> Tensor:
+        """Return the loss of logits (B, C): 0-d, or (B,) for reduction 'none'."""
+        return mix_softmax_binary_cross_entropy(logits, target, reduction)
 
 
 class DecoupledCrossEntropy(MixLoss):

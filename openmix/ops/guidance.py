@@ -119,7 +119,9 @@ def last_map(model: nn.Module, images: Tensor) -> Tensor:
 def serve(
     needs: Sequence[str], model: nn.Module, images: Tensor, labels: Tensor, mode: str = "eval"
 ) -> dict[str, Tensor]:
-    """Compute what a method needs on a user's own network: ``saliency``, ``attention``, ``rollout``, ``features``, ``cam``.
+    """Compute what a method needs on a user's own network.
+
+    That is ``saliency``, ``attention``, ``rollout``, ``features`` or ``cam``, as ``docs/guided.md`` lists them.
 
     Args:
         needs: their names.

@@ -7,8 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from openmix import MixTarget, decoupled_cross_entropy, mix_binary_cross_entropy, mix_cross_entropy
-from openmix.models import ClsMixupHead, DecoupledCrossEntropy, MixBinaryCrossEntropy, MixCrossEntropy
-from openmix.ops.losses import two_hot
+from openmix.models import (
+    ClsMixupHead,
+    DecoupledCrossEntropy,
+    MixBinaryCrossEntropy,
+    MixCrossEntropy,
+    MixSoftmaxBinaryCrossEntropy,
+)
+from openmix.ops.losses import mix_softmax_binary_cross_entropy, two_hot
 
 CLASSES = 6
 
@@ -34,6 +40,7 @@ CASES = [
         MixBinaryCrossEntropy(two_hot="pow", threshold=0.6, exponent=0.5, scale=0.9),
         lambda x, t, r: mix_binary_cross_entropy(x, two_hot(t, "pow", 0.6, 0.5, 0.9), reduction=r),
     ),
+    (MixSoftmaxBinaryCrossEntropy(), lambda x, t, r: mix_softmax_binary_cross_entropy(x, t, r)),
     (DecoupledCrossEntropy(), lambda x, t, r: decoupled_cross_entropy(x, t, reduction=r)),
     (
         DecoupledCrossEntropy(eta=0.3, threshold=0.7, exponent=2.0, mode="less", label_smoothing=0.1),

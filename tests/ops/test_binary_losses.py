@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from openmix import MixTarget, mix_binary_cross_entropy
-from openmix.ops.losses import two_hot
+from openmix import MixTarget, mix_binary_cross_entropy, mix_cross_entropy
+from openmix.ops.losses import mix_softmax_binary_cross_entropy, two_hot
 
 CLASSES = 7
 
@@ -188,3 +188,45 @@ def test_binary_and_two_hot_compile_whole():
     logits, target = make(3)
     compiled = torch.compile(loss, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(logits, target), loss(logits, target))
+
+
+class TestOnSoftmax:
+    """Puzzle Mix's: torch's BCELoss on probabilities, in double precision; its gradient for p < 1e-12 is cut off."""
+
+    def naive(self, logits, target):
+        soft, p = target.soft(logits.shape[1]).double().clamp(max=1), logits.double().softmax(1)
+        loss = -(soft * p.log() + (1 - soft) * (1 - p).log()).mean()
+        torch.testing.assert_close(loss, F.binary_cross_entropy(p, soft))
+        return loss
+
+    @pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
+    def test_equals_torchs_on_probabilities(self, scale):
+        generator = torch.Generator().manual_seed(0)
+        logits = scale * torch.randn(7, 12, generator=generator)
+        labels = torch.randint(12, (7, 3), generator=generator)
+        target = MixTarget(labels, torch.rand(7, 3, generator=generator).softmax(1))
+        ours = logits.clone().requires_grad_()
+        theirs = logits.clone().requires_grad_()
+        found, wanted = mix_softmax_binary_cross_entropy(ours, target), self.naive(theirs, target)
+        torch.testing.assert_close(found.double(), wanted, rtol=1e-5, atol=1e-7)
+        (mine,) = torch.autograd.grad(found, ours)
+        (other,) = torch.autograd.grad(wanted, theirs)
+        torch.testing.assert_close(mine, other, rtol=1e-4, atol=1e-7)
+
+    def test_certain_predictions_have_finite_gradients(self):
+        logits = torch.tensor([[200.0, 0.0, -200.0], [-200.0, 200.0, 0.0]], requires_grad=True)
+        target = MixTarget(torch.tensor([[0], [0]]), torch.ones(2, 1))
+        loss = mix_softmax_binary_cross_entropy(logits, target)
+        loss.backward()
+        assert bool(loss.isfinite()) and bool(logits.grad.isfinite().all())
+        assert float(loss.detach()) > 10
+
+    def test_its_gradient_is_a_hundredth_of_cross_entropys_in_the_beginning(self):
+        """98.9 times, by the reference, for 100 classes and predictions that know nothing."""
+        target = MixTarget(torch.tensor([[3]]), torch.ones(1, 1))
+        norms = []
+        for loss in (mix_cross_entropy, mix_softmax_binary_cross_entropy):
+            logits = torch.zeros(1, 100, requires_grad=True)
+            loss(logits, target).backward()
+            norms.append(float(logits.grad.norm()))
+        assert norms[0] / norms[1] == pytest.approx(98.9, abs=0.2)
