@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from openmix.ops.grid_energy import GridEnergy
-from openmix.ops.grid_relaxation import OVER_RELAXATION, Relaxation, flow_out, to_batch_last
+from openmix.ops.grid_relaxation import OVER_RELAXATION, Relaxation, flow_out, to_batch_last, total
 
 __all__ = ["LevelRelaxation"]
 
@@ -28,7 +28,7 @@ class LevelRelaxation(Relaxation):
         value: (K, n, n, B); the numbers.
         dual: (2, K, K, n, n, B); the dual of x_j at the edge's start less x_k at its end, over the edge's weight.
         order: (K - 1, n, n, B); the multiplier of x_k >= x_(k + 1), over ``scale``.
-        scale: (B,)
+        scale: (B,); a typical slope.
         feasible: (2, K, K, n, n, B); the dual of the last iterate, before the over-relaxation.
     """
 
@@ -52,9 +52,8 @@ class LevelRelaxation(Relaxation):
         value = torch.full_like(slopes, 0.5)
         dual = weight.new_zeros(2, levels, levels, *weight.shape[1:])
         step = 1 / (2 * STEP * degree.clamp(min=1e-30))
-        return cls(
-            base, slopes, weight, value, step, value.clone(), dual, torch.zeros_like(value[1:]), scale, dual.clone()
-        )
+        order = torch.zeros_like(value[1:])
+        return cls(base, slopes, weight, value, step, value.clone(), dual, order, scale, dual.clone())
 
     def advance(self, iterations: int) -> None:
         """Go on for so many iterations."""
@@ -74,11 +73,16 @@ class LevelRelaxation(Relaxation):
             self.feasible = self.feasible.clamp_(low, high)
             self.dual.lerp_(self.feasible, OVER_RELAXATION)
             self.order.lerp_((self.order + STEP * ahead.diff(dim=0)).clamp_(min=0), OVER_RELAXATION)
+        self.levels = self.levels.cummin(0).values
 
     def lower_bound(self) -> Tensor:
         """Return a lower bound of the energy of all labelings, from the last iterate: float64 (B,)."""
-        rise = (self._pull(self.feasible).double() + self.slopes).cumsum(0)
-        return self.base + rise.amin(0).clamp(max=0).sum((0, 1))
+        label = torch.zeros_like(self.labels)
+        least = label
+        for rise in self._pull(self.feasible) + self.slopes:
+            label = label + rise
+            least = torch.minimum(least, label)
+        return self.base + total(least)
 
     def _pull(self, dual: Tensor) -> Tensor:
         """Return what the edges add to the slopes of the numbers: (K, n, n, B)."""

@@ -1,7 +1,8 @@
 """What the relaxations of grid energies share: the layout, the roundings, and iterating until the gap closes."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field, fields, replace
+from copy import copy
+from dataclasses import dataclass, field, fields
 from typing import TypeVar
 
 import torch
@@ -9,10 +10,10 @@ from torch import Tensor
 
 from openmix.ops.grid_energy import GridEnergy, GridSolution
 
-__all__ = ["OVER_RELAXATION", "Relaxation", "flow_out", "solve_relaxed", "to_batch_last"]
+__all__ = ["OVER_RELAXATION", "Relaxation", "flow_out", "solve_relaxed", "to_batch_last", "total"]
 
 OVER_RELAXATION = 1.7  # in (0, 2)
-THRESHOLDS = 0.25, 0.5, 0.75  # of the roundings
+THRESHOLDS = 0.5, 0.25, 0.75  # of the roundings, in turn
 LOOK_EVERY = 10  # iterations on a CPU, where a look may end them
 LOOK_EVERY_UNREAD = 40  # elsewhere
 
@@ -30,7 +31,8 @@ class Relaxation(ABC):
         slopes: float32 (K, n, n, B); what a cell's cost rises by from label k to k + 1, for K = L - 1.
         weight: float32 (2, n, n, B); of the edge from a cell to the one at its right, and to the one below it; 0 at the
             border.
-        levels: float32 (K, n, n, B) in [0, 1]; how far each cell is above label k, at the last iterate.
+        levels: float32 (K, n, n, B) in [0, 1], not rising with k; how far each cell is above label k, at the last
+            iterate.
         labels: float32 (n, n, B); the best labeling that was found.
         energy: float64 (B,), of that.
         bound: float64 (B,); the highest lower bound that was found.
@@ -57,32 +59,26 @@ class Relaxation(ABC):
     def lower_bound(self) -> Tensor:
         """Return a lower bound of the energy of all labelings, from the last iterate: float64 (B,)."""
 
-    def look(self) -> None:
-        """Round the last iterate at a few thresholds, take its bound, and keep what is better than before."""
-        rounded = torch.stack([(self.levels > threshold).sum(0) for threshold in THRESHOLDS]).float()
-        energy, which = self.energies(rounded).min(0)
-        rounded = rounded.gather(0, which.expand(1, *rounded.shape[1:]))[0]
-        self.labels = torch.where(energy < self.energy, rounded, self.labels)
+    def look(self, threshold: float) -> None:
+        """Round the last iterate, take its bound, and keep either if it is better than before."""
+        above = (self.levels - threshold).ceil_()
+        energy = self._energy(above)
+        self.labels = torch.where(energy < self.energy, above.sum(0), self.labels)
         self.energy = torch.minimum(energy, self.energy)
         self.bound = torch.maximum(self.lower_bound(), self.bound)
 
-    def energies(self, labels: Tensor) -> Tensor:
-        """Return the energies of T labelings of each grid: float64 (T, B) for float32 (T, n, n, B)."""
-        levels = len(self.slopes)
-        above = torch.stack([labels > k for k in range(levels)], dim=1)
-        value = labels / levels
-        terms = (
-            above * self.slopes,
-            (value.diff(dim=2).square() * self.weight[0, :, :-1])[:, None],
-            (value.diff(dim=1).square() * self.weight[1, :-1])[:, None],
-        )
-        return self.base + sum(term.sum((1, 2, 3), dtype=torch.float64) for term in terms)
+    def _energy(self, above: Tensor) -> Tensor:
+        """Return the energy of the labels that are above those k: float64 (B,) for 0 and 1, (K, n, n, B)."""
+        labels = above.sum(0)
+        right, down = labels[:, 1:] - labels[:, :-1], labels[1:] - labels[:-1]
+        pairs = total(right.square_().mul_(self.weight[0, :, :-1])) + total(down.square_().mul_(self.weight[1, :-1]))
+        return self.base + total(above * self.slopes) + pairs / len(self.slopes) ** 2
 
     def take(self: R, keep: Tensor) -> R:
         """Return the same for a part of the batch alone; ``keep`` is an index."""
-        values = {f.name: getattr(self, f.name).index_select(-1, keep) for f in fields(self)}
-        part = replace(self, **{f.name: values[f.name] for f in fields(self) if f.init})
-        part.labels, part.energy, part.bound = values["labels"], values["energy"], values["bound"]
+        part = copy(self)
+        for f in fields(self):
+            setattr(part, f.name, getattr(self, f.name).index_select(-1, keep))
         return part
 
 
@@ -93,19 +89,20 @@ def solve_relaxed(energy: GridEnergy, relaxation: Relaxation, tolerance: float, 
     """
     on_cpu = relaxation.base.device.type == "cpu"
     every = LOOK_EVERY if on_cpu else LOOK_EVERY_UNREAD
-    labels, bound = relaxation.labels.clone(), relaxation.bound.clone()
+    labels, bound = torch.empty_like(relaxation.labels), torch.empty_like(relaxation.bound)
     part = torch.arange(len(bound), device=bound.device)
-    for _ in range(0, iterations, every):
+    for look in range(iterations // every):
         relaxation.advance(every)
-        relaxation.look()
-        labels[..., part], bound[part] = relaxation.labels, relaxation.bound
+        relaxation.look(THRESHOLDS[look % len(THRESHOLDS)])
         if on_cpu:
             is_open = relaxation.energy - relaxation.bound > tolerance * relaxation.energy.abs()
-            keep = is_open.nonzero()[:, 0]
+            keep, done = is_open.nonzero()[:, 0], is_open.logical_not().nonzero()[:, 0]
+            if len(done):
+                labels[..., part[done]], bound[part[done]] = relaxation.labels[..., done], relaxation.bound[done]
+                relaxation, part = relaxation.take(keep), part[keep]
             if not len(keep):
                 break
-            if len(keep) < len(part):
-                relaxation, part = relaxation.take(keep), part[keep]
+    labels[..., part], bound[part] = relaxation.labels, relaxation.bound
     found = labels.permute(2, 0, 1).long()
     least = energy.of(found)
     return GridSolution(found, least, (least.double() - bound).clamp(min=0).float())
@@ -120,6 +117,11 @@ def to_batch_last(energy: GridEnergy) -> tuple[Tensor, Tensor, Tensor]:
     weight[1, :-1] = energy.down.permute(1, 2, 0)
     base = energy.unary[..., 0].flatten(1).sum(1, dtype=torch.float64)
     return base, unary.diff(dim=0).contiguous(), weight
+
+
+def total(terms: Tensor) -> Tensor:
+    """Return the sum over all but the batch: float64 (B,) for float32 (..., B), most of it summed in float32."""
+    return terms.flatten(0, -3).sum(0).sum(0, dtype=torch.float64)
 
 
 def flow_out(start: Tensor, end: Tensor) -> Tensor:

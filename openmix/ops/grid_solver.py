@@ -18,6 +18,7 @@ STATES = 3**8  # of a profile, at most
 FEW_STATES = 256  # of a profile: programming is quicker than any iteration
 
 
+@torch.no_grad()
 def minimise(energy: GridEnergy, *, convex: bool = True) -> GridSolution:
     """Return, for each grid, a labeling of the least energy, or one that is proven to be close to it.
 
@@ -30,8 +31,8 @@ def minimise(energy: GridEnergy, *, convex: bool = True) -> GridSolution:
     Args:
         energy: what to minimise.
         convex: whether the cells' costs are convex in the label, as Puzzle Mix's are: then the cut has one number a
-            cell, not one a label, and is found several times sooner. If True where they are not, gaps may stay open; but
-            on a CPU the general relaxation closes those, which takes longer than with False.
+            cell, not one a label, and is found several times sooner. If True where they are not, gaps may stay open;
+            but on a CPU the general relaxation closes those, which takes longer than with False.
 
     >>> unary = torch.tensor([[[[0.0, 9.0], [1.0, 0.0]], [[3.0, 0.0], [0.0, 0.0]]]])
     >>> solution = minimise(GridEnergy(unary, torch.ones(1, 2, 1), torch.ones(1, 1, 2)))
@@ -48,7 +49,7 @@ def minimise(energy: GridEnergy, *, convex: bool = True) -> GridSolution:
         return _solve_open(energy, solution, EXACT, _exact)
     if not convex:
         return _general(energy)
-    solution = solve_relaxed(energy, ConvexRelaxation.of(energy), CLOSED, 300 if on_cpu else 240)
+    solution = solve_relaxed(energy, ConvexRelaxation.of(energy), CLOSED, 600 if on_cpu else 240)
     return _solve_open(energy, solution, CLOSED, _general) if on_cpu else solution
 
 
