@@ -131,9 +131,19 @@ def test_nothing_is_kept_outside_of_a_recording_and_a_recording_is_read_once():
         with pytest.raises(RuntimeError, match="read before"):
             read()
     with tap.recording():
+        net(images_for("vit"))
+    with tap.recording():
         pass
     with pytest.raises(RuntimeError, match="recorded"):
         tap.attention()
+
+
+def test_a_recording_holds_no_graph():
+    net = build("vit")
+    tap = AttentionTap(net)
+    with tap.recording():
+        net(images_for("vit"))
+    assert not any(keeper.kept.requires_grad for _, keeper in tap._blocks)
 
 
 def test_the_network_is_as_before():
