@@ -7,6 +7,7 @@ whole numbers needs.
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -57,7 +58,7 @@ def puzzle_energy(
     """
     n = saliency.shape[1]
     rate = beta / (16 * n)
-    share = torch.linspace(0, 1, n_labels, device=saliency.device)
+    share = torch.linspace(0, 1, n_labels, dtype=torch.float32, device=saliency.device)
     # what a block costs that shows the partner alone, and the own image alone
     ends = torch.stack([saliency, saliency[partner]])
     weights = []
@@ -133,18 +134,15 @@ def border_contrasts(
     height, width = (side // n * n for side in images.shape[2:])
     if images.shape[2:] != (height, width):
         images = F.adaptive_avg_pool2d(images.float(), (height, width))
-    batch, channels = images.shape[:2]
-    tall, wide = (_square(side // n, neigh) for side in (height, width))
-    # in a first pass over the image, rows alone: the memory is read in its order
-    rows = images.reshape(batch, channels, -1, tall, width).mean(3, dtype=torch.float32)
-    if pixel_range is not None:
-        rows = rows / (pixel_range[1] - pixel_range[0]).float()[:, None, None]
-    across = rows.view(batch, channels, n, -1, n, width // n)
-    left, right = across[..., :-1, -wide:].mean(-1), across[..., 1:, :wide].mean(-1)
-    facing = rows.view(batch, channels, n, -1, width)
-    squares = facing[:, :, :, :: max(facing.shape[3] - 1, 1)].unflatten(4, (n, -1, wide)).mean(-1)
-    upper, lower = squares[:, :, :-1, -1], squares[:, :, 1:, 0]
-    return _contrasts(upper, lower, partner, 4), _contrasts(left, right, partner, 3)
+    squares = _square(height // n, neigh), _square(width // n, neigh)
+    scale = 1 if pixel_range is None else (pixel_range[1] - pixel_range[0]).float()[:, None, None]
+    contrasts = []
+    for axis in (2, 3):
+        first, second = (edge / scale for edge in _edges(images, n, squares, axis))
+        own = _contrast(first, second, n, axis)
+        mixed = _contrast(first[partner], second, n, axis), _contrast(first, second[partner], n, axis)
+        contrasts.append(torch.stack([own[partner], *mixed, own]).unflatten(0, (2, 2)))
+    return contrasts[0], contrasts[1]
 
 
 def _square(side: int, neigh: int) -> int:
@@ -152,12 +150,22 @@ def _square(side: int, neigh: int) -> int:
     return max(d for d in range(1, min(neigh, side) + 1) if side % d == 0)
 
 
-def _contrasts(first: Tensor, second: Tensor, partner: Tensor, along: int) -> Tensor:
-    """Return mean absolute differences over channels (dimension 1) and along borders: (2, 2, B, ...)."""
-    pairs = {
-        (1, 1): (first, second),
-        (1, 0): (first, second[partner]),
-        (0, 1): (first[partner], second),
-    }
-    mean = {key: (a - b).abs_().mean((1, along)) for key, (a, b) in pairs.items()}
-    return torch.stack([torch.stack([mean[1, 1][partner], mean[0, 1]]), torch.stack([mean[1, 0], mean[1, 1]])])
+def _edges(images: Tensor, n: int, squares: tuple[int, int], axis: int) -> tuple[Tensor, Tensor]:
+    """Return the averages of the squares before and behind the n - 1 borders across ``axis``, which alone are read.
+
+    They are (B, C, n - 1, W / w) for axis 2, and (B, C, H / h, n - 1) for axis 3.
+    """
+    depth, length = squares[axis - 2], squares[3 - axis]
+    blocks = images.unflatten(axis, (n, -1))
+    last = blocks.shape[axis + 1] - 1
+
+    def average(first_block: int, lines: Sequence[int]) -> Tensor:
+        strips = [blocks.narrow(axis, first_block, n - 1).select(axis + 1, line).float() for line in lines]
+        return sum(strips[1:], strips[0]).unflatten(5 - axis, (-1, length)).mean(6 - axis) / depth
+
+    return average(0, range(last, last - depth, -1)), average(1, range(depth))
+
+
+def _contrast(first: Tensor, second: Tensor, n: int, axis: int) -> Tensor:
+    """Return the mean absolute difference over channels and along each border: (B, n - 1, n), or (B, n, n - 1)."""
+    return (first - second).abs_().mean(1).unflatten(4 - axis, (n, -1)).mean(5 - axis)
