@@ -78,6 +78,8 @@ def take_sample(batch: Batch, mixed: Mixed, i: int, classes: Sequence[str], sali
     """
     sources = mixed.sources[i]
     own, *others = dict.fromkeys(sources.tolist())
+    if len(others) > MOST_LINES:  # of a whole group, those that are seen
+        others = [s for s in others if float(mixed.target.weights[i][sources == s].sum()) > 0]
     pictures = [_picture(batch.images[s], batch.pixel_range) for s in (own, *others)]
     # an image may be drawn twice, or as its own partner: what is seen of it is one share
     labels = [mixed.target.labels[i][sources == s][0] for s in (own, *others)]

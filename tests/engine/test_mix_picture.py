@@ -75,6 +75,18 @@ class TestSample:
         assert sorted(sample.names[1:]) == sorted(CLASSES[s] for s in others)
         assert len(sample.partners) == len(others) < 8
 
+    def test_of_a_whole_group_those_that_are_seen(self):
+        images = torch.rand(20, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        batch = Batch((images,), torch.arange(20), torch.arange(20))
+        mixer = openmix.build_mixer("comixup")
+        mixed = mixer(images, batch.labels, generator=torch.Generator().manual_seed(1), saliency=images.mean(1))
+        assert mixed.sources.shape == (20, 20)
+        for i in range(4):
+            sample = take_sample(batch, mixed, i, list(map(str, range(20))))
+            seen = {str(j) for j, w in zip(mixed.sources[i].tolist(), mixed.target.weights[i], strict=True) if w > 0}
+            assert set(sample.names[1:]) == seen - {str(i)}
+            assert len(seen) < 20
+
     def test_second_mix_of_a_batch(self):
         """A mix of n images for each of the batch: row B + i is another mix of image i."""
         batch = normalized(make_batch())

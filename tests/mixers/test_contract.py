@@ -158,7 +158,13 @@ def cases() -> list[Case]:
     return found + BESIDES
 
 
-every_case = pytest.mark.parametrize("case", cases(), ids=str)
+def marked(case: Case):
+    """Of the many variants of guided methods, the authors' own is for every day."""
+    is_variant = bool(case.build_bare().needs) and bool(case.preset or case.hyper)
+    return pytest.param(case, marks=pytest.mark.slow if is_variant else ())
+
+
+every_case = pytest.mark.parametrize("case", map(marked, cases()), ids=str)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
