@@ -16,6 +16,9 @@ CLOSED = 1e-4  # a gap of this much of the energy is good enough
 EXACT = 1e-6  # this much of a sum of float32 numbers is rounding
 STATES = 3**8  # of a profile, at most
 FEW_STATES = 256  # of a profile: programming is quicker than any iteration
+# iterations of either relaxation: on a CPU at most, and where nothing is read
+CONVEX_AT_MOST, CONVEX_UNREAD = 600, 240
+GENERAL_AT_MOST, GENERAL_UNREAD = 1000, 600
 
 
 @torch.no_grad()
@@ -49,7 +52,7 @@ def minimise(energy: GridEnergy, *, convex: bool = True) -> GridSolution:
         return _solve_open(energy, solution, EXACT, _exact)
     if not convex:
         return _general(energy)
-    solution = solve_relaxed(energy, ConvexRelaxation.of(energy), CLOSED, 600 if on_cpu else 240)
+    solution = solve_relaxed(energy, ConvexRelaxation.of(energy), CLOSED, CONVEX_AT_MOST if on_cpu else CONVEX_UNREAD)
     return _solve_open(energy, solution, CLOSED, _general) if on_cpu else solution
 
 
@@ -60,7 +63,7 @@ def _exact(energy: GridEnergy) -> GridSolution:
 
 
 def _general(energy: GridEnergy) -> GridSolution:
-    iterations = 1000 if energy.unary.device.type == "cpu" else 600
+    iterations = GENERAL_AT_MOST if energy.unary.device.type == "cpu" else GENERAL_UNREAD
     return solve_relaxed(energy, LevelRelaxation.of(energy), CLOSED, iterations)
 
 
