@@ -1,4 +1,4 @@
-"""R-Mix (Luu et al., ACML 2022), arXiv:2212.04875. Authors' code: minhlong94/Random-Mixup.
+"""R-Mix (Luu et al., AAAI 2023 workshop), arXiv:2212.04875. Authors' code: minhlong94/Random-Mixup.
 
 Whoever copies it needs torch and `openmix.ops`, and leaves the decorator out.
 
@@ -31,7 +31,7 @@ LARGEST_TAU = 0.99
     needs=("saliency",),
     guide_pass="train",
     presets={"imagenet": {"alpha": 0.2, "pairing": "flip"}},
-    paper="Luu et al., ACML 2022",
+    paper="Luu et al., AAAI 2023 workshop",
     link="https://arxiv.org/abs/2212.04875",
     lam="own patches, and Beta's share of those that both or neither hold salient",
 )
