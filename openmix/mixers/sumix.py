@@ -32,7 +32,8 @@ def sumix(mixed: Mixed, *, logits: Tensor, clean_logits: Tensor, scale: float | 
 
     With p the probabilities predicted for the mixed image and q those for a source, the other source's class left out
     of them, the distance is ``d = softmax(p - q) / |softmax(p - q)|`` at the source's own class, and its weight is
-    proportional to ``area * exp(-scale * d)``: what is predicted more than before loses. The weights are not what is visible.
+    proportional to ``area * exp(-scale * d)``: what is predicted more than before loses. The weights are not what is
+    visible.
 
     Args:
         mixed: a mix of pairs, such as of ``cutmix``.
