@@ -92,7 +92,9 @@ def activation_shares(cam: Tensor, size: tuple[int, int]) -> Tensor:
 
     A map without relief counts as uniform.
     """
-    cam = F.interpolate(cam.detach().float()[:, None], size, mode="bilinear", align_corners=False)[:, 0]
+    cam = cam.detach().float()
+    cam = cam - cam.amin((1, 2), keepdim=True)  # before it is resized as well, as rounding would give a flat map relief
+    cam = F.interpolate(cam[:, None], size, mode="bilinear", align_corners=False)[:, 0]
     cam = cam - cam.amin((1, 2), keepdim=True)
     highest = cam.amax((1, 2), keepdim=True)
     cam = torch.where(highest > 0, cam / highest, 1.0)  # by the largest first, as sums of large numbers overflow
