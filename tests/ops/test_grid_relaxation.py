@@ -53,6 +53,21 @@ def test_convex_costs_are_solved_by_both(relaxation, n_labels):
     torch.testing.assert_close(solution.energy.double(), exact, rtol=2e-6, atol=0)
 
 
+@pytest.mark.parametrize("strength", [0.3, 1.0])
+@pytest.mark.parametrize("n_labels", [2, 3, 4])
+def test_neighbours_that_are_far_apart(n_labels, strength):
+    # costs rise steeply, some one way and some the other, so that the least energies have jumps over several labels
+    energy = any_energy(48, 4, n_labels, strength=strength)
+    slopes = torch.randn(48, 4, 4, n_labels - 1, generator=torch.Generator().manual_seed(1)).sort(dim=3).values
+    unary = torch.cat([torch.full((48, 4, 4, 1), 3.0), 3 + slopes.cumsum(3)], dim=3)
+    energy = GridEnergy(unary, energy.right, energy.down)
+    solution = solve_relaxed(energy, ConvexRelaxation.of(energy), 1e-6, 3000)
+    exact = minimise_by_profile(energy)
+    assert exact.diff(dim=1).abs().amax() == n_labels - 1
+    torch.testing.assert_close(solution.energy, energy.of(exact), rtol=2e-6, atol=0)
+    assert (solution.gap <= 2e-6 * solution.energy.abs()).all()
+
+
 def test_other_costs_are_solved_by_levels_alone():
     energy = any_energy(32, 6, 3, strength=0.5)
     exact = least(energy)
