@@ -15,7 +15,8 @@ def edges(cells: int) -> list[tuple[int, int]]:
     """The pairs of neighbouring cells of a square grid."""
     side = round(cells**0.5)
     grid = np.arange(cells).reshape(side, side)
-    return [*zip(grid[:, :-1].flat, grid[:, 1:].flat, strict=True), *zip(grid[:-1].flat, grid[1:].flat, strict=True)]
+    pairs = np.concatenate([np.stack([grid[:, :-1], grid[:, 1:]], 2), np.stack([grid[:-1], grid[1:]], 2)], axis=None)
+    return [(a, b) for a, b in pairs.reshape(-1, 2).tolist()]
 
 
 def energy(unary: np.ndarray, pairwise: np.ndarray, labels: np.ndarray) -> float:

@@ -38,7 +38,7 @@ def random_groups(counts: list[int], width: int, cells: int, seed: int) -> tuple
 
 def shares_of(pairs: Tensor, n: int) -> Tensor:
     """(n, cells, n) for one group's pairs (width, cells, 2)."""
-    return sum(F.one_hot(pairs[:n, :, k], n) for k in (0, 1)) / 2
+    return (F.one_hot(pairs[:n, :, 0], n) + F.one_hot(pairs[:n, :, 1], n)) / 2
 
 
 @pytest.mark.parametrize("sweeps", [1, 2, 3, 4, 6])
