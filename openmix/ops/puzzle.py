@@ -77,7 +77,7 @@ def saliency_shares(saliency: Tensor, rows: int, columns: int) -> Tensor:
     """Return each block's share of an image's saliency: float32 (B, rows, columns) that sums to 1.
 
     Args:
-        saliency: (B, h, w), >= 0, of any resolution and scale; a map that is 0 all over counts as uniform.
+        saliency: (B, h, w), >= 0, of any resolution and scale; a map all 0, or not finite, counts as uniform.
         rows: blocks from top to bottom.
         columns: blocks from left to right.
 
@@ -86,7 +86,8 @@ def saliency_shares(saliency: Tensor, rows: int, columns: int) -> Tensor:
     """
     blocks = F.adaptive_avg_pool2d(saliency.detach().float(), (rows, columns))
     peak = blocks.amax((1, 2), keepdim=True)
-    blocks = torch.where(peak > 0, blocks / peak, 1.0)  # first by the peak: a sum of very small values may be 0
+    usable = (peak > 0) & (peak < torch.inf)
+    blocks = torch.where(usable, blocks / peak, 1.0)  # first by the peak: a sum of very small values may be 0
     return blocks / blocks.sum((1, 2), keepdim=True)
 
 

@@ -23,8 +23,9 @@ from torch.nn import functional as F
 __all__ = ["transport_blocks"]
 
 LEAST_RISE = 1e-6  # of the image's whole saliency
-GROWTH = 1.2  # of the least rise, a round: after 60 rounds it is 0.05
-ROUNDS = 64  # where the device cannot be asked whether all are done
+GROWTH = 1.05  # of the least rise, a round
+ROUNDS = 64  # where the device cannot be asked whether all are done,
+FAST_GROWTH = 1.2  # which takes a least rise of a tenth in the end
 TOGETHER = 4  # rounds, on a CPU, before images that are done are left out
 BIDDERS = 16  # of an image, in one round
 
@@ -76,7 +77,7 @@ def transport_blocks(saliency: Tensor, shown: Tensor, t_eps: float) -> tuple[Ten
         _until_done(auction, cost)
     else:
         for step in range(ROUNDS):
-            _bid(auction, cost, step)
+            _bid(auction, cost, LEAST_RISE * FAST_GROWTH**step)
     source, slack, waiting = (t[:, :-1] for t in (auction.source, auction.slack, auction.waiting))
     source = torch.where(waiting, torch.arange(source.shape[1], device=source.device), source)
     return source, torch.where(waiting, torch.inf, slack).sum(1)
@@ -112,24 +113,24 @@ def _begin(saliency: Tensor, shown: Tensor, t_eps: float) -> _Auction:
 
 def _until_done(auction: _Auction, cost: Tensor) -> None:
     """Let places bid until none waits, in images where any does."""
-    step = 0
+    least = LEAST_RISE
     while len(images := auction.waiting.any(1).nonzero()[:, 0]):
         part = _Auction(*(t[images] for t in auction))
         for _ in range(TOGETHER):
-            _bid(part, cost, step)
-            step += 1
+            _bid(part, cost, least)
+            least *= GROWTH
         for whole, t in zip(auction, part, strict=True):
             whole[images] = t
 
 
-def _bid(auction: _Auction, cost: Tensor, step: int) -> None:
+def _bid(auction: _Auction, cost: Tensor, least: float) -> None:
     """Let places that wait bid for the block that is worth most to them.
 
-    A bid raises the price by what makes the second best block as good, and by the least rise. The highest wins, of
+    A bid raises the price by what makes the second best block as good, and by ``least``. The highest wins, of
     equal ones the first place's, and whoever had the block waits.
     """
     net, owner, source, slack, waiting = auction
-    n, least = len(cost), LEAST_RISE * GROWTH**step
+    n = len(cost)
     order = waiting[:, :n] * torch.arange(n, 0, -1, device=net.device)
     rank, place = order.topk(min(BIDDERS, n), dim=1)  # (B, M); rank 0 is of those that do not wait
     worth = net[:, None, :n] - cost[place]
