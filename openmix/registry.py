@@ -216,9 +216,7 @@ def _schedulers() -> dict[str, Any]:
 
 
 MODELS = _registry("model", {name: getattr(models, name) for name in models.__all__})
-TASKS = _registry(
-    "task", {name: getattr(tasks, name) for name in ("AugMixClassification", "Classification", "MixUpClassification")}
-)
+TASKS = _registry("task", {name: entry for name, entry in vars(tasks).items() if name.endswith("Classification")})
 DATASETS = _registry("dataset", data.SOURCES)
 TRANSFORMS = _registry("transform", {**TRANSFORM_CLASSES, "MmcvTransform": MmcvTransform})
 LOADERS = _registry("loader", data.LOADERS)

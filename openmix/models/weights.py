@@ -31,7 +31,8 @@ CLASSIFIER = re.compile(
 )
 HEAD = "head.fc."
 TRUNK = "backbone."
-GUIDE = "guide."
+# what a task has beside its network: a guide, and what learns how to mix
+BESIDE = ("guide.", "learner.")
 DEPTH = 4  # of containers in containers; a file may hold one that holds itself
 SHOWN = 3  # names of each kind in an error message
 
@@ -143,8 +144,8 @@ def fit_weights(weights: Mapping[str, Tensor], module: nn.Module) -> Fitted:
     # files that are older than this counter lack it, and BatchNorm with a momentum does not read it
     counters = {k: v for k, v in target.items() if k.endswith(".num_batches_tracked") and k not in fitted}
     # a guide has weights of its own, and an average begins anew
-    guides = {k: v for k, v in target.items() if k.startswith(GUIDE) and k not in fitted}
-    modules_own = counters | guides | {key: target[key] for key in own}
+    beside = {k: v for k, v in target.items() if k.startswith(BESIDE) and k not in fitted}
+    modules_own = counters | beside | {key: target[key] for key in own}
     fitted |= modules_own
     check_weights(fitted, target)
     cast = {key: fitted[key].to(dtype=value.dtype) for key, value in target.items()}
@@ -169,10 +170,10 @@ def check_weights(weights: Mapping[str, Tensor], target: Mapping[str, Tensor]) -
 def _without_copies(
     weights: Mapping[str, Tensor], target: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Leave out what is kept beside a network: a guide that the module has not, a classifier if it has none, and
+    """Leave out what is kept beside a network and the module has not: a guide, a learner, a classifier.
 
-    OpenMixup's ``backbone_k``, a teacher, and ``ema_NAME`` for each NAME. What its averaging hook calls ``ema_NAME`` is
-    not the average when it saves: it swaps the two.
+    So are OpenMixup's ``backbone_k``, a teacher, and ``ema_NAME`` for each NAME. What its averaging hook calls
+    ``ema_NAME`` is not the average when it saves: it swaps the two.
     """
     has_head = any(key.startswith(HEAD) for key in target)
     copies = {"ema_" + key.replace(".", "_") for key in weights}
@@ -182,7 +183,7 @@ def _without_copies(
         for key in weights
         if key in copies
         or (has_trunk and key.startswith("backbone_k."))
-        or (key.startswith(GUIDE) and key not in target)
+        or (key.startswith(BESIDE) and key not in target)
         or (not has_head and (key.startswith(HEAD) or CLASSIFIER.match(key.removeprefix(TRUNK))))
     )
     return {key: value for key, value in weights.items() if key not in ignored}, ignored

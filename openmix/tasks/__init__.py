@@ -5,5 +5,9 @@ from openmix.tasks.base import Task
 from openmix.tasks.classification import Classification
 from openmix.tasks.context import MixContext, StepContext
 from openmix.tasks.mixup_classification import MixUpClassification
+from openmix.tasks.rlmix import RLMixClassification
 
-__all__ = ["AugMixClassification", "Classification", "MixContext", "MixUpClassification", "StepContext", "Task"]
+__all__ = [
+    "AugMixClassification", "Classification", "MixContext", "MixUpClassification", "RLMixClassification", "StepContext",
+    "Task",
+]  # fmt: skip
