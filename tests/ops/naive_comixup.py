@@ -1,13 +1,19 @@
 """Co-Mixup for one group of images, from the paper and its authors' code restated as loops; the sub-solver is a guest.
 
-Also what tests and the benchmark solve: sub-problems as they come up on real images.
+Also the saliency of real images, for tests and the benchmark.
 """
 
 import itertools
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from torch.nn import functional as F
 
+REAL = Path(__file__).resolve().parents[3] / "shared/data/cifar10"
 Solve = Callable[[np.ndarray, np.ndarray], np.ndarray]  # unary (cells, L), pairwise (L, L) -> labels (cells,)
 
 
@@ -142,3 +148,28 @@ def objective(cost: np.ndarray, shares: np.ndarray, beta: float, gamma: float) -
     for a, b in itertools.permutations(range(len(shares)), 2):
         total += gamma * float(counts[a] @ counts[b])
     return total
+
+
+def real_saliency(count: int) -> Tensor | None:
+    """RMS input gradients (count, 32, 32) of CIFAR-10 images, by a small network trained on them for a few steps."""
+    if not REAL.is_dir():
+        return None
+    rows = -(-count // 100)
+    mosaic = np.asarray(Image.open(REAL / "test.webp").convert("RGB"))[: 32 * rows, :3200]
+    pixels = mosaic.reshape(rows, 32, 100, 32, 3).transpose(0, 2, 4, 1, 3).reshape(-1, 3, 32, 32)[:count]
+    images = torch.from_numpy(pixels.copy()).float() / 128 - 1
+    labels = torch.from_numpy(np.load(REAL / "test_labels.npy")[:count]).long()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = nn.Sequential(
+            nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(),
+            nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(512, 10),
+        )  # fmt: skip
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+    for _ in range(20):
+        optimizer.zero_grad()
+        F.cross_entropy(net(images), labels).backward()
+        optimizer.step()
+    x = images.requires_grad_()
+    (gradient,) = torch.autograd.grad(F.cross_entropy(net(x), labels, reduction="sum"), x)
+    return gradient.square().mean(1).sqrt()

@@ -19,7 +19,6 @@ assert spec is not None and spec.loader is not None
 naive = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(naive)
 
-REAL = Path(__file__).parents[3] / "shared/data/cifar10"
 USUAL = {"beta": 0.32, "gamma": 1.0, "tau": 0.83}
 
 
@@ -77,28 +76,10 @@ def test_the_loops_come_to_every_part_of_the_method():
 
 @pytest.fixture(scope="module")
 def real_saliency() -> Tensor:
-    """RMS input gradients of 100 images of CIFAR-10, by a small network that was trained on them for a few steps."""
-    if not REAL.is_dir():
+    maps = naive.real_saliency(100)
+    if maps is None:
         pytest.skip("the real CIFAR-10 images are not at ../shared/data/cifar10")
-    image = pytest.importorskip("PIL.Image")
-    mosaic = np.asarray(image.open(REAL / "test.webp").convert("RGB"))[:32, :3200]
-    images = torch.from_numpy(mosaic.reshape(32, 100, 32, 3).transpose(1, 3, 0, 2).copy()).float() / 128 - 1
-    labels = torch.from_numpy(np.load(REAL / "test_labels.npy")[:100]).long()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        net = torch.nn.Sequential(
-            torch.nn.Conv2d(3, 16, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2),
-            torch.nn.Conv2d(16, 32, 3, padding=1), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten(),
-            torch.nn.Linear(512, 10),
-        )  # fmt: skip
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
-    for _ in range(20):
-        optimizer.zero_grad()
-        F.cross_entropy(net(images), labels).backward()
-        optimizer.step()
-    x = images.requires_grad_()
-    (gradient,) = torch.autograd.grad(F.cross_entropy(net(x), labels, reduction="sum"), x)
-    return gradient.square().mean(1).sqrt()
+    return maps
 
 
 def real_groups(saliency: Tensor, seed: int = 0) -> tuple[Partitions, Tensor, Tensor, Tensor]:
