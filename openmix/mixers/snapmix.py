@@ -12,7 +12,7 @@ from openmix.mixers.catalog import mixer
 from openmix.mixers.cutmix import sample_centre
 from openmix.ops.boxes import box_area, clip_boxes, inside_box
 from openmix.ops.checks import check_positive
-from openmix.ops.crop_plans import CropPlan
+from openmix.ops.crop_plans import CropPlan, crop_plan
 from openmix.ops.plans import check_batch, mix
 from openmix.ops.random import sample_beta, sample_partner
 from openmix.ops.target import Mixed
@@ -83,8 +83,7 @@ def plan_snapmix(
     lam = sample_beta(alpha, (2, 1), generator)
     side = (torch.tensor(size, device="cpu") * (1 - lam.double()).sqrt()).long()
     boxes = clip_boxes(sample_centre(2, size, generator), side, size)
-    boxes = boxes * (box_area(boxes) > 0).all()  # nothing is mixed unless both boxes hold a pixel
-    return CropPlan(sample_partner(batch_size, generator), boxes[:1], size, boxes[1:])
+    return crop_plan(sample_partner(batch_size, generator), boxes[:1], size, boxes[1:])
 
 
 def activation_shares(cam: Tensor, size: tuple[int, int]) -> Tensor:

@@ -126,7 +126,9 @@ def gaussian_blur(maps: Tensor, size: int, sigma: float) -> Tensor:
     for dim in (2, 1):
         length, padded = maps.shape[dim], _mirrored(maps, dim, radius)
         # sums, because a convolution would be done in half precision under autocast
-        maps = torch.stack([tap * padded.narrow(dim, i, length) for i, tap in enumerate(taps)]).sum(0)
+        maps = padded.narrow(dim, 0, length) * taps[0]
+        for i, tap in enumerate(taps[1:], start=1):
+            maps.add_(padded.narrow(dim, i, length), alpha=tap)
     return maps
 
 
@@ -141,6 +143,8 @@ def _binomial(maps: Tensor) -> Tensor:
 def _mirrored(maps: Tensor, dim: int, radius: int) -> Tensor:
     """Extend by ``radius`` on either side, mirrored about the first and the last pixel, as often as it takes."""
     length = maps.shape[dim]
+    if radius < length:
+        return F.pad(maps, (radius, radius) if dim == 2 else (0, 0, radius, radius), mode="reflect")
     period = max(2 * length - 2, 1)
     index = torch.arange(-radius, length + radius, device=maps.device).abs() % period
     return maps.index_select(dim, torch.minimum(index, period - index) if length > 1 else index)
@@ -149,13 +153,16 @@ def _mirrored(maps: Tensor, dim: int, radius: int) -> Tensor:
 def _centre_surround(gray: Tensor, centre: Tensor) -> Tensor:
     """Return by how much ``centre`` (B, H, W), in levels, is off the mean of ``gray`` about it: levels / 255."""
     integral = F.pad(gray.double().cumsum(1).cumsum(2), (1, 0, 1, 0)).float()
-    brighter, darker = torch.zeros_like(centre), torch.zeros_like(centre)
+    brighter, darker, width = torch.zeros_like(centre), torch.zeros_like(centre), gray.shape[2]
     for reach in REACHES:
         (y0, y1), (x0, x1) = (_window(length, reach, gray.device) for length in gray.shape[1:])
-        upper, lower = integral.index_select(1, y0), integral.index_select(1, y1)
-        total = lower.index_select(2, x1) + upper.index_select(2, x0)
-        total = total - lower.index_select(2, x0) - upper.index_select(2, x1)
+        # columns are copied to where those beyond the border begin, as they are slow to select one by one
+        upper, lower = (F.pad(integral.index_select(1, y), (reach - 1, reach), mode="replicate") for y in (y0, y1))
+        (upper_left, upper_right), (lower_left, lower_right) = (
+            (rows[:, :, :width], rows[:, :, 2 * reach :]) for rows in (upper, lower)
+        )
         count = (y1 - y0)[:, None] * (x1 - x0) - 1
+        total = lower_right + upper_left - lower_left - upper_right
         difference = centre - (total - centre) / count.clamp(min=1)
         for sums, sign in ((brighter, 1), (darker, -1)):
             sums += (sign * difference).clamp(min=0).floor() % 256  # 8-bit numbers, all of them
