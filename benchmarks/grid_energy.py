@@ -28,7 +28,7 @@ SAME = 1e-6  # relative; rounding
 
 def quality(energy: GridEnergy, exact: bool) -> dict[str, Any]:
     """What is found, beside gco."""
-    batches = [INSTANCES["select"](energy, slice(i, i + BATCH)) for i in range(0, len(energy.unary), BATCH)]
+    batches = [energy.take(slice(i, i + BATCH)) for i in range(0, len(energy.unary), BATCH)]
     found = [minimise(batch) for batch in batches]
     least = torch.cat([solution.energy for solution in found]).double()
     gap = torch.cat([solution.gap for solution in found]).double() / least.abs()
@@ -47,7 +47,7 @@ def quality(energy: GridEnergy, exact: bool) -> dict[str, Any]:
 def times(energy: GridEnergy, rounds: int) -> dict[str, Any]:
     """How long 128 take, in turns."""
     count = min(rounds + 1, len(energy.unary) // BATCH)
-    batches = [INSTANCES["select"](energy, slice(i * BATCH, (i + 1) * BATCH)) for i in range(count)]
+    batches = [energy.take(slice(i * BATCH, (i + 1) * BATCH)) for i in range(count)]
 
     def each(run: Callable[[Any], Any], inputs: list[Any]) -> Callable[[], Any]:
         turn = cycle(inputs)

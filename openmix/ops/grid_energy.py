@@ -3,6 +3,7 @@
 Puzzle Mix (Kim et al., 2020, arXiv:2009.06962) chooses how much of either image a block shows by minimising one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +50,10 @@ class GridEnergy:
         """L, the number of labels."""
         return self.unary.shape[3]
 
+    def take(self, part: slice | Tensor) -> "GridEnergy":
+        """Return the energies of a part of the batch."""
+        return GridEnergy(self.unary[part], self.right[part], self.down[part])
+
     def of(self, labels: Tensor) -> Tensor:
         """Return the energy of a labeling of each grid: float32 (B,), summed in float64, for int64 (B, n, n)."""
         value = labels.to(torch.float64) / (self.n_labels - 1)
@@ -73,3 +78,9 @@ class GridSolution:
     labels: Tensor
     energy: Tensor
     gap: Tensor
+
+    @classmethod
+    def joined(cls, parts: Sequence["GridSolution"]) -> "GridSolution":
+        """Return the solutions of the parts of a batch as one."""
+        names = ("labels", "energy", "gap")
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))

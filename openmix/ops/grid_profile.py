@@ -23,7 +23,7 @@ def minimise_by_profile(energy: GridEnergy) -> Tensor:
     # batch last: all that follows then runs along contiguous memory
     unary = energy.unary.flatten(1, 2).permute(1, 2, 0).contiguous()
     right, down = (edges.permute(1, 2, 0).contiguous() for edges in (energy.right, energy.down))
-    value = torch.arange(levels, device=unary.device) / (levels - 1)
+    value = torch.arange(levels, dtype=torch.float32, device=unary.device) / (levels - 1)
     cost = (value[:, None] - value).square()
 
     # best[s]: s has the labels of the last cells as its digits in base L, the earliest cell first

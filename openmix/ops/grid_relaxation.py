@@ -61,7 +61,7 @@ class Relaxation(ABC):
 
     def look(self, threshold: float) -> None:
         """Round the last iterate, take its bound, and keep either if it is better than before."""
-        above = (self.levels - threshold).ceil_()
+        above = self.levels.clone().gt_(threshold)
         energy = self._energy(above)
         self.labels = torch.where(energy < self.energy, above.sum(0), self.labels)
         self.energy = torch.minimum(energy, self.energy)
@@ -98,11 +98,13 @@ def solve_relaxed(energy: GridEnergy, relaxation: Relaxation, tolerance: float, 
             is_open = relaxation.energy - relaxation.bound > tolerance * relaxation.energy.abs()
             keep, done = is_open.nonzero()[:, 0], is_open.logical_not().nonzero()[:, 0]
             if len(done):
-                labels[..., part[done]], bound[part[done]] = relaxation.labels[..., done], relaxation.bound[done]
+                labels.index_copy_(-1, part[done], relaxation.labels.index_select(-1, done))
+                bound.index_copy_(0, part[done], relaxation.bound.index_select(0, done))
                 relaxation, part = relaxation.take(keep), part[keep]
             if not len(keep):
                 break
-    labels[..., part], bound[part] = relaxation.labels, relaxation.bound
+    labels.index_copy_(-1, part, relaxation.labels)
+    bound.index_copy_(0, part, relaxation.bound)
     found = labels.permute(2, 0, 1).long()
     least = energy.of(found)
     return GridSolution(found, least, (least.double() - bound).clamp(min=0).float())

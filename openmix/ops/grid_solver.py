@@ -19,6 +19,8 @@ FEW_STATES = 256  # of a profile: programming is quicker than any iteration
 # iterations of either relaxation: on a CPU at most, and where nothing is read
 CONVEX_AT_MOST, CONVEX_UNREAD = 600, 240
 GENERAL_AT_MOST, GENERAL_UNREAD = 1000, 600
+CONVEX_BEFORE_EXACT = 150  # at most, where programming follows
+ONE_THREAD = 32767  # numbers in a tensor, up to which torch uses one thread
 
 
 @torch.no_grad()
@@ -48,12 +50,24 @@ def minimise(energy: GridEnergy, *, convex: bool = True) -> GridSolution:
     if states <= STATES:
         if states <= FEW_STATES or not (on_cpu and convex):
             return _exact(energy)
-        solution = solve_relaxed(energy, ConvexRelaxation.of(energy), EXACT, 150)
-        return _solve_open(energy, solution, EXACT, _exact)
+        return _solve_open(energy, _convex(energy, EXACT, CONVEX_BEFORE_EXACT), EXACT, _exact)
     if not convex:
         return _general(energy)
-    solution = solve_relaxed(energy, ConvexRelaxation.of(energy), CLOSED, CONVEX_AT_MOST if on_cpu else CONVEX_UNREAD)
-    return _solve_open(energy, solution, CLOSED, _general) if on_cpu else solution
+    if not on_cpu:
+        return solve_relaxed(energy, ConvexRelaxation.of(energy), CLOSED, CONVEX_UNREAD)
+    return _solve_open(energy, _convex(energy, CLOSED, CONVEX_AT_MOST), CLOSED, _general)
+
+
+def _convex(energy: GridEnergy, tolerance: float, iterations: int) -> GridSolution:
+    """Solve on a CPU, in parts of the batch that are small enough for torch to use one thread.
+
+    An operation on so few numbers does not gain from more, and to wait for them, where other programs run, costs a
+    hundred times as much as the operation.
+    """
+    batch, n = energy.unary.shape[:2]
+    size = max(1, ONE_THREAD // (n * n * max(2, energy.n_labels - 1)))
+    parts = [energy.take(slice(i, i + size)) for i in range(0, batch, size)]
+    return GridSolution.joined([solve_relaxed(p, ConvexRelaxation.of(p), tolerance, iterations) for p in parts])
 
 
 def _exact(energy: GridEnergy) -> GridSolution:
@@ -73,6 +87,6 @@ def _solve_open(
     """Replace what has a greater gap by what another solver finds; on a CPU only, as the gaps are read."""
     rest = (solution.gap > tolerance * solution.energy.abs()).nonzero()[:, 0]
     if len(rest):
-        found = solve(GridEnergy(energy.unary[rest], energy.right[rest], energy.down[rest]))
+        found = solve(energy.take(rest))
         solution.labels[rest], solution.energy[rest], solution.gap[rest] = found.labels, found.energy, found.gap
     return solution

@@ -41,17 +41,12 @@ def real_puzzle(count, n, n_labels, seed=0):
     return _puzzle(images[chosen], saliency[chosen], n, n_labels, g)
 
 
-def select(energy, index):
-    """A part of the batch."""
-    return GridEnergy(energy.unary[index], energy.right[index], energy.down[index])
-
-
 def brute_force(energy):
     """The least energy of each grid among all labelings: float32 (B,)."""
     n = energy.unary.shape[1]
     every = torch.tensor(list(itertools.product(range(energy.n_labels), repeat=n * n))).view(-1, n, n)
-    ones = (select(energy, torch.tensor([b])) for b in range(len(energy.unary)))
-    return torch.stack([select(one, torch.zeros(len(every), dtype=torch.long)).of(every).min() for one in ones])
+    ones = (energy.take(slice(b, b + 1)) for b in range(len(energy.unary)))
+    return torch.stack([one.take(torch.zeros(len(every), dtype=torch.long)).of(every).min() for one in ones])
 
 
 def gco_inputs(energy):
