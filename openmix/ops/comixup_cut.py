@@ -1,7 +1,7 @@
 """Which of many unordered labels each cell of a small grid shows, at the least cost: Co-Mixup's sub-problem.
 
-The authors' code calls a graph cut on the CPU (alpha-beta swap), once an output and sweep, and on such costs every
-fourth of its answers is not the minimum. Here many grids are solved at once, where the costs are, in three steps:
+The authors' code calls a graph cut on the CPU (alpha-beta swap), once an output and sweep, which often stops above the
+minimum (docs/benchmarks/comixup.md). Here many grids are solved at once, where the costs are, in three steps:
 
 1. of all labels those are kept that can be somewhere in an optimum;
 2. rows and columns, as chains, yield a lower bound of the energy with a given label in a given cell;
