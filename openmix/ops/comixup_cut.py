@@ -120,14 +120,13 @@ def label_bounds(unary: Tensor, pairwise: Tensor, rounds: int = ROUNDS) -> Tenso
 
 def _chain_minima(unary: Tensor, pairwise: Tensor) -> Tensor:
     """Return for each cell and label of chains (..., n, L) the least energy of the chain with that label there."""
-    n, pairs = unary.shape[-2], pairwise[:, None, None]
-    cells = unary.unbind(-2)
-    before, after = [cells[0]], [torch.zeros_like(cells[0])]
-    for cell in cells[1:]:
-        before.append(cell + (before[-1].unsqueeze(-1) + pairs).amin(-2))
-    for cell in reversed(cells[1:]):
-        after.append(((after[-1] + cell).unsqueeze(-1) + pairs).amin(-2))
-    return torch.stack([before[t] + after[n - 1 - t] for t in range(n)], -2)
+    pairs = pairwise[:, None, None, None]
+    ways = torch.stack([unary, unary.flip(-2)], 1)  # from the one end, and from the other
+    messages = [torch.zeros_like(ways[..., 0, :])]  # of the cells before, by this cell's label
+    for cell in ways.unbind(-2)[:-1]:
+        messages.append(((messages[-1] + cell).unsqueeze(-1) + pairs).amin(-2))
+    onward, backward = torch.stack(messages, -2).unbind(1)
+    return unary + onward + backward.flip(-2)
 
 
 def _best_labeling(unary: Tensor, pairwise: Tensor, choice: Tensor, n: int) -> tuple[Tensor, Tensor]:

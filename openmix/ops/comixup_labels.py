@@ -145,7 +145,8 @@ class _Labeling:
         edges = sum(grid.diff(dim=d).square().sum((1, 2, 3, 4)) for d in (2, 3))
         count = shares.sum(2)
         pairs_of_outputs = count.sum(1).square().sum(1) - count.square().sum((1, 2))
-        return torch.einsum("gnpk,gkp->g", shares, self.cost) + self.beta / 2 * edges + self.gamma * pairs_of_outputs
+        alone = (shares * self.cost.transpose(1, 2)[:, None]).sum((1, 2, 3))
+        return alone + self.beta / 2 * edges + self.gamma * pairs_of_outputs
 
 
 def _differences(pairs: Tensor, n: int) -> Tensor:
