@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from openmix.errors import UserError
 from openmix.ops.checks import check_integer, check_number, check_positive, check_probability
 from openmix.ops.ppo import AdamState, advantages_of, choose, clipped_surrogate, log_prob, normalised
 from openmix.ops.random import generator_for
@@ -120,7 +121,7 @@ class TauLearner(nn.Module):
         """
         batch_size = self.shape[0]
         if len(logits) > batch_size:
-            raise ValueError(f"a batch of {len(logits)} images is more than the agent's batch_size of {batch_size}")
+            raise UserError(f"a batch of {len(logits)} images is more than the agent's batch_size of {batch_size}")
         pad, tiny = batch_size - len(logits), torch.finfo(torch.float32).tiny
         sums = saliency.sum((1, 2))
         uniform_map = torch.full_like(saliency, 1 / saliency[0].numel())
