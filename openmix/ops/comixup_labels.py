@@ -21,7 +21,7 @@ BLEND_BONUS = 5e-4  # by which a blend of two inputs is cheaper than the mean of
 BLEND_EDGE = 0.25  # of beta: a blend beside one of its two inputs
 CONVERGED = 1e-6  # relative change of the objective in a sweep
 
-NEVER = 1e3  # the cost of a label that there is not; all others are far below
+NEVER = 1e9  # the cost of a label that there is not; all others are far below
 
 
 def label_outputs(
@@ -52,7 +52,7 @@ def label_outputs(
     A group is done when a sweep changes the objective without threshold and A by less than 1e-6 of it.
 
     Args:
-        cost: float32 (G, n, cells), c of each input, for a square number of cells, 4 at least.
+        cost: float32 (G, n, cells), c of each of n >= 3 inputs, for a square number of cells, 4 at least.
         compat: float32 (G, n, n), A.
         initial: int64 (G, n, cells), the input that each cell of each output shows at first.
         counts: int64 (G,), how many inputs, and outputs, there are; the rest are fillers.
@@ -63,6 +63,12 @@ def label_outputs(
 
     Returns:
         int64 (G, n, cells, 2), the two inputs that each cell shows half of each; twice the same for one alone.
+
+    >>> cost = -torch.eye(3, 4)[None]  # three inputs, each salient in another of four cells
+    >>> first, everyone = torch.zeros(1, 3, 4, dtype=torch.int64), torch.tensor([3])
+    >>> pairs = label_outputs(cost, torch.eye(3)[None], first, everyone, beta=0.1, gamma=0.0, tau=1.0, sweeps=2)
+    >>> pairs[0, 0, :3, 0]
+    tensor([0, 1, 2])
     """
     groups, n, cells = cost.shape
     there = torch.arange(n, device=cost.device) < counts[:, None]

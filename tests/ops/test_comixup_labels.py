@@ -60,6 +60,15 @@ def test_sweeps_equal_loops_with_brute_force(sweeps, tau):
             assert torch.equal(shares_of(pairs[g], n).double(), torch.from_numpy(wanted)), (seed, g)
 
 
+@pytest.mark.parametrize("gamma", [0.0, 1.0, 1e4])
+def test_fillers_are_never_shown(gamma):
+    counts = [5, 1, 2, 3]
+    cost, compat, initial, size = random_groups(counts, 5, 16, seed=4)
+    pairs = label_outputs(cost, compat, initial, size, beta=0.02, gamma=gamma, tau=0.0, sweeps=4)
+    for g, n in enumerate(counts):
+        assert int(pairs[g, :n].max()) < n
+
+
 def test_the_loops_come_to_every_part_of_the_method():
     """Blends, collisions that are resolved, and groups that are done early: the test above would be blind without."""
     cells, blended, apart, early = 4, 0, 0, 0
