@@ -9,6 +9,7 @@ import openmix
 from openmix.commands import run_command
 from openmix.commands.check import find_configs
 from openmix.engine.config import load_config
+from openmix.registry import TASKS
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = find_configs([str(ROOT / "configs")])
@@ -23,17 +24,23 @@ def test_all_are_right_and_state_their_claim(capsys):
     assert "has no docstring" not in out
 
 
-def parts_of(path: str) -> str:
-    """What a dry run tries of a config: its task, network, methods and loaders."""
+def parts_of(path: str) -> set[str]:
+    """What a dry run tries of a config: its task, network, methods, guide and loaders."""
     cfg = Config.fromfile(path, lazy_import=False)  # unchecked: a wrong one is the first test's to report
     model, loader = cfg.model, cfg.train_dataloader
     kinds = [part["type"] for part in loader.get("loaders", [loader])]
-    return str((model.type, model.backbone, model.get("mix_mode"), loader.type, kinds))
+    parts = (model.type, model.backbone, model.get("mix_mode"), model.get("guide"), loader.type, kinds)
+    return {f"{i}: {part}" for i, part in enumerate(parts)}
 
 
 def first_of_each() -> set[str]:
-    """The first config with its combination of parts; the others differ in numbers alone."""
-    return set({parts_of(path): path for path in reversed(CONFIGS)}.values())
+    """Configs of which each has a part that those before have not; the rest combine them otherwise."""
+    found, tried = set(), set()
+    for path in CONFIGS:
+        if not parts_of(path) <= tried:
+            found.add(path)
+            tried |= parts_of(path)
+    return found
 
 
 FIRST = first_of_each()
@@ -83,16 +90,18 @@ def test_quickstart_configs_differ_in_their_mode_alone():
 
 
 def test_every_method_has_a_config_that_trains_it():
-    named = set()
-    for path in BASIC.glob("convnet_*.py"):
+    named, tasks = set(), set()
+    for path in [*BASIC.glob("convnet_*.py"), *BASIC.glob("vit_micro_*.py")]:
         model = load_config(str(path)).model
-        named |= {"augmix"} if model.type == "AugMixClassification" else {model.mix_mode}
+        named |= {model.mix_mode} if "mix_mode" in model else set()
+        tasks |= {model.type}
     assert named == set(openmix.list_mixers())
+    assert tasks == set(TASKS.module_dict) - {"Classification"}
 
 
 def test_rows_that_came_from_defective_code_exist_twice():
     """As the correct method, and as what was published; each says which is which."""
-    for method in ("smoothmix", "gridmix", "resizemix"):
+    for method in ("smoothmix", "gridmix", "resizemix", "saliencymix"):
         right, port = (BASIC / f"r18_{method}_CE_none{suffix}.py" for suffix in ("", "_openmixup"))
         assert "mix_args" not in load_config(str(right)).model or not load_config(str(right)).model.mix_args
         assert load_config(str(port)).model.mix_args[method]["preset"] == "openmixup"
