@@ -9,13 +9,14 @@ stay below the minimum.
 """
 
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softshrink
 
 from openmix.ops.grid_energy import GridEnergy
-from openmix.ops.grid_relaxation import OVER_RELAXATION, Relaxation, flow_out, to_batch_last, total
+from openmix.ops.grid_relaxation import OVER_RELAXATION, Relaxation, flow_out, plus, to_batch_last, total
 
 __all__ = ["ConvexRelaxation"]
 
@@ -51,8 +52,9 @@ class ConvexRelaxation(Relaxation):
         hull = _hull(slopes)
         offset = hull * step + torch.arange(levels, device=slopes.device).view(-1, 1, 1, 1)
         middle = torch.full_like(slopes, 0.5)
+        value = torch.full_like(slopes[0], levels / 2)
         zero = torch.zeros_like(weight)
-        return cls(base, slopes, weight, middle, hull, step, offset, middle.sum(0), zero, zero.clone())
+        return cls(base, slopes, weight, middle, hull, step, offset, value, zero, zero.clone())
 
     def advance(self, iterations: int) -> None:
         """Go on for so many iterations."""
@@ -63,6 +65,7 @@ class ConvexRelaxation(Relaxation):
         # small batches cost what the calls cost: buffers and views of them are made once
         flow, value, ahead = torch.empty_like(self.dual), torch.empty_like(self.value), torch.empty_like(self.value)
         right, down = flow
+        first, *others = self.levels
         entering = (value[:, 1:], right[:, :-1]), (value[1:], down[:-1])
         neighbours = (self.feasible[0, :, :-1], ahead[:, 1:]), (self.feasible[1, :-1], ahead[1:])
         for _ in range(iterations):
@@ -72,7 +75,9 @@ class ConvexRelaxation(Relaxation):
                 cell -= flow_in
             torch.addcmul(self.value, value, self.step, value=-1, out=value)
             torch.sub(value, self.offset, out=self.levels).clamp_(0, 1)
-            torch.sum(self.levels, 0, out=value)
+            value.copy_(first)
+            for other in others:
+                value += other
             change = value - self.value
             torch.add(value, change, out=ahead)
             self.value.add_(change, alpha=OVER_RELAXATION)
@@ -102,11 +107,11 @@ def _hull(slopes: Tensor) -> Tensor:
     levels = len(slopes)
     if levels == 1:
         return slopes
-    means = {(i, j): slopes[i : j + 1].mean(0) for i in range(levels) for j in range(i, levels)}
+    means = {(i, j): plus(slopes[i : j + 1]) / (j + 1 - i) for i in range(levels) for j in range(i, levels)}
     hull = []
     for k in range(levels):
-        least = [torch.stack([means[i, j] for j in range(k, levels)]).amin(0) for i in range(k + 1)]
-        hull.append(torch.stack(least).amax(0))
+        least = [reduce(torch.minimum, [means[i, j] for j in range(k, levels)]) for i in range(k + 1)]
+        hull.append(reduce(torch.maximum, least))
     return torch.stack(hull)
 
 

@@ -59,12 +59,12 @@ def minimise_by_profile(energy: GridEnergy) -> Tensor:
 
 def _without_first(best: Tensor, weight: Tensor) -> Tensor:
     """Return min_k best[k, m] + weight * (v(k) - v(l))^2 over the first digit k: (M, L, B) for (L, M, B) and (B,)."""
-    levels = len(best)
-    reached = []
+    levels, states, batch = best.shape
+    reached = best.new_empty(states, levels, batch)
     for label in range(levels):
         lowest = best[label]
         for other in range(levels):
             if other != label:
                 lowest = torch.minimum(lowest, best[other] + weight * ((other - label) / (levels - 1)) ** 2)
-        reached.append(lowest)
-    return torch.stack(reached, dim=1)
+        reached[:, label] = lowest
+    return reached

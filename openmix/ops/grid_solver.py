@@ -1,5 +1,6 @@
 """Minimise a batch of grid energies, exactly or with a proof of how close the result is."""
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -20,7 +21,7 @@ FEW_STATES = 256  # of a profile: programming is quicker than any iteration
 CONVEX_AT_MOST, CONVEX_UNREAD = 600, 240
 GENERAL_AT_MOST, GENERAL_UNREAD = 1000, 600
 CONVEX_BEFORE_EXACT = 150  # at most, where programming follows
-ONE_THREAD = 32767  # numbers in a tensor, up to which torch uses one thread
+ONE_THREAD = 32768  # numbers in a tensor, up to which torch uses one thread
 
 
 @torch.no_grad()
@@ -65,7 +66,8 @@ def _convex(energy: GridEnergy, tolerance: float, iterations: int) -> GridSoluti
     hundred times as much as the operation.
     """
     batch, n = energy.unary.shape[:2]
-    size = max(1, ONE_THREAD // (n * n * max(2, energy.n_labels - 1)))
+    most = max(1, ONE_THREAD // (n * n * max(2, energy.n_labels - 1)))
+    size = math.ceil(batch / math.ceil(batch / most))
     parts = [energy.take(slice(i, i + size)) for i in range(0, batch, size)]
     return GridSolution.joined([solve_relaxed(p, ConvexRelaxation.of(p), tolerance, iterations) for p in parts])
 
