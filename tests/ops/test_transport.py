@@ -80,15 +80,39 @@ def test_flat_saliency_moves_nothing_and_nobody_bids(monkeypatch):
     assert torch.equal(source, torch.arange(64).expand(12, 64)), "where everything is shown, nothing is to be gained"
 
 
-def test_places_that_want_the_same_blocks_equally_come_to_an_end():
-    """Four places around a shown block, and two blocks in the corners: bids would rise by a millionth a round."""
-    saliency = torch.zeros(1, 4, 4)
-    saliency[0, 0, 0] = saliency[0, 0, 3] = 0.5
-    shown = torch.zeros(1, 4, 4, dtype=torch.bool)
-    shown[0, 1:3] = True
-    source, gap = transport_blocks(saliency, shown, 0.01)
-    lack = optimum(saliency[0], shown[0], 0.01) - total(saliency[0], shown[0], source[0], 0.01)
+def test_places_that_want_the_same_blocks_equally_come_to_an_end(monkeypatch):
+    """Three places in a row, one block above them and one below: by millionths, prices would rise for ever so long."""
+    rises, bid = [], transport._bid
+    monkeypatch.setattr(transport, "_bid", lambda *args: (rises.append(args[2]), bid(*args)))
+    saliency = torch.zeros(1, 3, 3)
+    saliency[0, 0, 1] = saliency[0, 2, 1] = 0.5
+    shown = torch.zeros(1, 3, 3, dtype=torch.bool)
+    shown[0, 1] = True
+    source, gap = transport_blocks(saliency, shown, 0.1)
+    lack = optimum(saliency[0], shown[0], 0.1) - total(saliency[0], shown[0], source[0], 0.1)
     assert -1e-6 <= lack <= float(gap[0]) + 1e-6 < 0.05
+    assert 100 < len(rises) < 300
+
+
+@pytest.mark.parametrize("power", [1, 4, 12])
+@pytest.mark.parametrize("n", [2, 4, 8])
+def test_prices_prove_the_gap(n, power):
+    """Blocks without an owner are free of charge, and no place misses more than its slack: that bounds the optimum."""
+    saliency, shown = instances(n, power, seed=n + 2)
+    auction, cost = transport._begin(saliency, shown, 0.3), transport._costs(n, 0.3, torch.device("cpu"))
+    transport._until_done(auction, cost)
+    net, owner, source, slack, waiting = (t[:, : n * n] for t in auction)
+    assert not waiting.any()
+    assert bool((net <= saliency.flatten(1) + 1e-7).all()), "no price is below 0"
+    sold = torch.zeros(12, n * n, dtype=torch.bool)
+    for b in range(12):
+        places = shown[b].flatten().nonzero()[:, 0]
+        assert owner[b][source[b][places]].tolist() == places.tolist()
+        sold[b, source[b][places]] = True
+        worth = net[b] - cost[places]
+        missed = worth.amax(1) - worth.gather(1, source[b][places, None])[:, 0]
+        assert bool((missed <= slack[b][places] + 1e-6).all())
+    torch.testing.assert_close(net[~sold], saliency.flatten(1)[~sold], rtol=0, atol=1e-7)
 
 
 @pytest.mark.parametrize(("n", "power"), [(2, 4), (4, 4), (8, 1), (8, 4)])
