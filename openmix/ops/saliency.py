@@ -152,7 +152,9 @@ def _mirrored(maps: Tensor, dim: int, radius: int) -> Tensor:
 
 def _centre_surround(gray: Tensor, centre: Tensor) -> Tensor:
     """Return by how much ``centre`` (B, H, W), in levels, is off the mean of ``gray`` about it: levels / 255."""
-    integral = F.pad(gray.double().cumsum(1).cumsum(2), (1, 0, 1, 0)).float()
+    # summed as whole numbers, which come to the same in any order, on any device
+    integral = (gray.double() * 2**32).round().long().cumsum(1).cumsum(2)
+    integral = F.pad(integral.double() / 2**32, (1, 0, 1, 0)).float()
     brighter, darker, width = torch.zeros_like(centre), torch.zeros_like(centre), gray.shape[2]
     for reach in REACHES:
         (y0, y1), (x0, x1) = (_window(length, reach, gray.device) for length in gray.shape[1:])
