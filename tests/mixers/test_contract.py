@@ -164,7 +164,7 @@ def marked(case: Case):
     return pytest.param(case, marks=pytest.mark.slow if is_variant else ())
 
 
-every_case = pytest.mark.parametrize("case", map(marked, cases()), ids=str)
+every_case = pytest.mark.parametrize("case", [marked(case) for case in cases()], ids=str)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
