@@ -45,12 +45,13 @@ class RLMixClassification(Classification):
         patches: patches a side, one of these a batch. Default (2, 4).
         num_taus: how many values tau has. Default 10.
         pairing: 'random' or 'flip'. Default 'random'.
-        agent: 'per_image' chooses by each image's own map and logits and by the batch's mean, and is rewarded image by
-            image, for the two mixes that it is part of. 'authors' is theirs: images are channels, one reward a batch.
+        agent: 'per_image' chooses by each image's own map, its strength and logits, and by the batch's mean, and is
+            rewarded image by image, for the two mixes that it is part of. 'authors' is theirs: images are channels,
+            maps have no strength, and there is one reward a batch.
         agent_grid: the agent's maps have so many pixels a side; >= 1, 'authors' >= 4. Default 8, the authors'.
         agent_lr: of its Adam, > 0, times the share of the run that is left, to the power of 0.9. Default 3e-4.
         n_steps: micro-batches after which the agent learns from them, >= 1; they are part of the state, batch_size x
-            (agent_grid ** 2 + classes + 6) floats each. Default 1000, the authors'.
+            (agent_grid ** 2 + classes + 7) floats each. Default 1000, the authors'.
         minibatch: micro-batches in one of its gradient steps, >= 1. Default 250, the authors'.
         n_epochs: how often it goes through them, >= 1. Default 10, stable-baselines3's, as are the rest.
         gamma: discount of later rewards, in [0, 1]. Default None is 0.99 for 'authors', theirs, and 0 for 'per_image':
