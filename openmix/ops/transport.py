@@ -24,8 +24,8 @@ __all__ = ["transport_blocks"]
 
 LEAST_RISE = 1e-6  # of the image's whole saliency
 GROWTH = 1.05  # of the least rise, a round
-ROUNDS = 64  # where the device cannot be asked whether all are done,
-FAST_GROWTH = 1.2  # which takes a least rise of a tenth in the end
+ROUNDS = 32  # where the device cannot be asked whether all are done,
+FAST_GROWTH = 1.45  # which takes a least rise of a tenth in the end
 TOGETHER = 4  # rounds, on a CPU, before images that are done are left out
 BIDDERS = 16  # of an image, in one round
 
@@ -61,7 +61,7 @@ def transport_blocks(saliency: Tensor, shown: Tensor, t_eps: float) -> tuple[Ten
 
     Returns:
         source: int64 (B, n * n), a block for each place, row by row. Places that are not shown keep their own. Devices
-            other than CPUs are not asked whether all is done: a place that has no block after 64 rounds shows its own,
+            other than CPUs are not asked whether all is done: a place that has no block after 32 rounds shows its own,
             which may then be seen twice.
         gap: float32 (B,), >= 0: what the sum lacks of the maximum, at most, but for rounding; infinite where a place
             has no block.
