@@ -62,7 +62,7 @@ def minimise(energy: GridEnergy, *, convex: bool = True) -> GridSolution:
 def _convex(energy: GridEnergy, tolerance: float, iterations: int) -> GridSolution:
     """Solve on a CPU, in parts of the batch that are small enough for torch to use one thread.
 
-    An operation on so few numbers does not gain from more, and to wait for them, where other programs run, costs a
+    An operation on so few numbers does not gain from more, and to wait for them, where other programs run, can cost a
     hundred times as much as the operation.
     """
     batch, n = energy.unary.shape[:2]
