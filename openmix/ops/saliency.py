@@ -159,9 +159,10 @@ def _centre_surround(gray: Tensor, centre: Tensor) -> Tensor:
     for reach in REACHES:
         (y0, y1), (x0, x1) = (_window(length, reach, gray.device) for length in gray.shape[1:])
         # columns are copied to where those beyond the border begin, as they are slow to select one by one
-        upper, lower = (F.pad(integral.index_select(1, y), (reach - 1, reach), mode="replicate") for y in (y0, y1))
+        across = min(reach, width)
+        upper, lower = (F.pad(integral.index_select(1, y), (across - 1, across), mode="replicate") for y in (y0, y1))
         (upper_left, upper_right), (lower_left, lower_right) = (
-            (rows[:, :, :width], rows[:, :, 2 * reach :]) for rows in (upper, lower)
+            (rows[:, :, :width], rows[:, :, 2 * across :]) for rows in (upper, lower)
         )
         count = (y1 - y0)[:, None] * (x1 - x0) - 1
         total = lower_right + upper_left - lower_left - upper_right
