@@ -3,9 +3,9 @@
 Differs from the authors' code in how its two problems are solved, not in what they are. The masks are exact minima, or
 known to be near, where theirs come from a graph cut of whole numbers that often stops short of it; and blocks are
 transported one to one, where theirs are placed by a rule of thumb. Nothing leaves the device. Their adversarial noise,
-which takes a second gradient, is left out; their clean loss is ``clean_pass`` of MixUpClassification. OpenMixup's port
-(preset 'openmixup', what its classifier has as defaults) differs in grid sizes and in transporting whole blocks of the
-grid; its CIFAR benchmark has the authors' numbers again, and so the defaults here.
+which takes a second gradient, is left out; their clean loss is MixUpClassification's ``clean_weight``. OpenMixup's port
+(preset 'openmixup': its classifier's defaults) differs in grid sizes and in transporting whole blocks of the grid; its
+CIFAR benchmarks have the authors' values again, which are the defaults here.
 """
 
 from collections.abc import Sequence
@@ -43,6 +43,8 @@ FINEST = 16  # blocks a side: the authors' code transports no finer grid, whatev
         "block_num": "; write block_nums, the numbers themselves: OpenMixup's 5 is (2, 4, 8, 16)",
         "t_batch_size": "; leave it out: blocks are gathered, which takes no memory to speak of",
         "mp": "; leave it out: all images are solved together on their device",
+        **dict.fromkeys(("noise", "adv_mask1", "adv_mask2", "adv_p", "adv_eps"), "; adversarial noise is left out"),
+        "clean_lam": "; write clean_weight= of MixUpClassification",
     },
 )
 def puzzlemix(
@@ -152,6 +154,8 @@ def _check(
     if n_labels > 4:
         raise ValueError(f"n_labels must be 2, 3 or 4, got {n_labels}")
     check_integer("neigh", neigh, 1)
+    if t_size == -1:
+        raise ValueError("t_size must be at least 1, or None for whole blocks, which is -1 in the authors' code")
     if t_size is not None:
         check_integer("t_size", t_size, 1)
     check_flag("transport", transport)
