@@ -88,6 +88,8 @@ def _method_args(old: Section, method: Method, port: Mapping[str, Any]) -> dict[
         old.renamed("layer", f"layers={layers}")
         if layers != list(method.hyper["layers"].default):
             new["layers"] = layers
+    if method.name == "puzzlemix":
+        new |= _puzzle_args(old, list(port.get("block_nums", method.hyper["block_nums"].default)))
     for key in list(old.values):
         if key not in method.hyper:
             hint = method.hints.get(key) or did_you_mean(key, method.hyper)
@@ -96,6 +98,22 @@ def _method_args(old: Section, method: Method, port: Mapping[str, Any]) -> dict[
             old.kept(key, f"{spell_short(old.get(key))}, openmix's default as well")
         else:
             new[key] = old.kept(key)
+    return new
+
+
+def _puzzle_args(old: Section, usual: list[int]) -> dict[str, Any]:
+    """Return Puzzle Mix's grids: OpenMixup draws a power of two, given by how many there are, and -1 is a block."""
+    new: dict[str, Any] = {}
+    for key in ("t_batch_size", "mp"):
+        old.meaningless(key, "the whole batch is solved at once")
+    if "block_num" in old:
+        numbers = [2**k for k in range(1, old.read("block_num", int))]
+        old.renamed("block_num", f"block_nums={numbers}")
+        if numbers != usual:
+            new["block_nums"] = numbers
+    if old.get("t_size") == -1:
+        old.renamed("t_size", "t_size=None")
+        new["t_size"] = None
     return new
 
 

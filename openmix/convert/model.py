@@ -101,7 +101,8 @@ def convert_model(old: Section, preset: str | None, load_from: Any) -> tuple[dic
     guided = [mode for mode in _modes(new) if get_method(mode).needs]
     for key in ("backbone_k", "pretrained_k", "momentum_k", "mix_block"):
         if guided and old.get(key) is not None:
-            old.no_equivalent(key, f"docs/methods.md says what {', '.join(guided)} takes its guidance from")
+            guide = "guide=dict(type='FrozenGuide', backbone=dict(...), checkpoint=..., size=...)"
+            old.no_equivalent(key, f"write {guide} in model: docs/guided.md has what {', '.join(guided)} looks at")
         old.meaningless(key, "no method of this config uses a teacher")
     old.meaningless("debug_mode", "a loss that is not finite is always noticed, without waiting for the device")
     for key in ("save", "save_name"):

@@ -20,6 +20,7 @@ from matplotlib.textpath import text_to_path
 from torch import Tensor
 
 from openmix.data.batch import Batch
+from openmix.ops.move_plans import MovePlan
 from openmix.ops.target import Mixed
 
 __all__ = ["Row", "Sample", "draw", "take_sample", "to_rgb"]
@@ -87,12 +88,23 @@ def take_sample(batch: Batch, mixed: Mixed, i: int, classes: Sequence[str], sali
     return Sample(
         own=pictures[0],
         partners=pictures[1:],
-        share=None if mixed.masks is None else mixed.masks[i][sources == own].sum(0).float().cpu().numpy(),
+        share=_share(mixed, i, sources == own),
         mixed=_picture(mixed.images[i], batch.pixel_range),
         names=[classes[int(batch.labels[s])] for s in (own, *others)],
         label=[(classes[int(label)], weight) for label, weight in zip(labels, weights, strict=True)],
         salient=() if salient is None else [salient[s].clamp(min=0).float().cpu().numpy() for s in (own, *others)],
     )
+
+
+def _share(mixed: Mixed, i: int, own: Tensor) -> np.ndarray | None:
+    """Return what the own image shows of each pixel: (h, w); where blocks move, of what comes into each place."""
+    if mixed.masks is not None:
+        share = mixed.masks[i][own].sum(0)
+    elif isinstance(mixed.plan, MovePlan):
+        share = mixed.plan.lam[i, 0]
+    else:
+        return None
+    return share.float().cpu().numpy()
 
 
 def _picture(image: Tensor, pixel_range: Tensor | None) -> np.ndarray:

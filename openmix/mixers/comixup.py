@@ -4,8 +4,8 @@ Differs from the authors' code in this. Their sub-problems go to a graph cut on 
 with a copy of the images each; here those of all partitions are solved together, on the device, and their minimum is
 found where alpha-beta swap often stops above it. Saliency of zeros, or with all its peaks in one place, gives them NaN
 and us equal shares. Images of any size are cut into cells, and peaks are sought on a grid that is finer than theirs for
-ImageNet and coarser for Tiny-ImageNet. That they train on the clean batch as well is no part of the mixing:
-``clean_weight=1.0`` of MixUpClassification.
+ImageNet and coarser for Tiny-ImageNet. That they train on the clean batch as well is no part of the mixing: it is
+``clean_weight`` of MixUpClassification, 1 for ImageNet and 2 / num_classes beside their loss for CIFAR.
 """
 
 import torch

@@ -29,6 +29,11 @@ RECIPES: dict[str, tuple[Any, ...]] = {
     "cifar10/resizemix/ss26_2x96d_*": (1800, 256, 0.04, 0.9, 1e-4, False, CIFAR_STATS),
     "cifar100/resizemix/ss26_2x96d_*": (1800, 256, 0.04, 0.9, 1e-4, False, CIFAR_STATS),
     "cifar100/rmix/*": (300, 100, 0.2, 0.9, 1e-4, True, CIFAR100_OWN),
+    "cifar100/comixup/*": (300, 100, 0.2, 0.9, 1e-4, True, CIFAR100_OWN),
+    "cifar100/puzzlemix/preactresnet18_puzzlemix.py": (1200, 100, 0.1, 0.9, 1e-4, True, CIFAR100_OWN),
+    "cifar100/puzzlemix/preactresnet18_puzzlemix_600.py": (600, 100, 0.2, 0.9, 1e-4, True, CIFAR100_OWN),
+    "cifar100/puzzlemix/wrn28_10_puzzlemix.py": (400, 100, 0.1, 0.9, 1e-4, True, CIFAR100_OWN),
+    "cifar100/puzzlemix/wrn28_10_puzzlemix_200.py": (200, 100, 0.2, 0.9, 1e-4, True, CIFAR100_OWN),
     "cifar*/cropmix/*": (300, 100, 0.1, 0.9, 1e-4, False, CROPMIX_STATS),
     "imagenet/resizemix/*": (300, 512 // 8, 0.5, 0.9, 4e-5, False, IMAGENET_STATS),
     "imagenet/mixups/basic/r50_mixups_CE_none.py": (100, 256 // 4, 0.1, 0.9, 1e-4, False, IMAGENET_STATS),
@@ -67,6 +72,24 @@ def test_fields_are_the_notes(pattern):
         assert cfg["optim_wrapper"].get("paramwise_cfg") is None, "all parameters decay"
         dataset = cfg["val_dataloader"]["dataset"]
         assert dataset.get("split") in ("test", "val") or Path(dataset["path"]).stem == "val"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "milestones"),
+    [
+        ("cifar100/comixup/*", [100, 200]),
+        ("cifar100/puzzlemix/preactresnet18_puzzlemix.py", [400, 800]),
+        ("cifar100/puzzlemix/preactresnet18_puzzlemix_600.py", [350, 500]),
+        ("cifar100/puzzlemix/wrn28_10_puzzlemix.py", [200, 300]),
+        ("cifar100/puzzlemix/wrn28_10_puzzlemix_200.py", [120, 170]),
+    ],
+)
+def test_rates_fall_to_a_tenth_at(pattern, milestones):
+    for path in files(pattern):
+        schedule = load(path)["param_scheduler"]
+        assert (schedule["type"], schedule["milestones"], schedule.get("gamma", 0.1)) == ("MultiStepLR", milestones, 0.1)
+        assert load(path)["model"]["head"]["loss"] == {"type": "MixSoftmaxBinaryCrossEntropy"}
+        assert load(path)["model"].get("clean_weight", 0) == (0.02 if "comixup" in pattern else 0)
 
 
 @pytest.mark.parametrize(

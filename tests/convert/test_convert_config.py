@@ -184,11 +184,37 @@ class TestMixing:
         monkeypatch.setitem(get_method("cutmix").__dict__, "needs", ("saliency",))
         assert fate(convert_config(old(model=model))[1], "model.backbone_k")[0] == "no equivalent"
 
+    def test_puzzle_mix(self, old, tmp_path):
+        """The row of OpenMixup's benchmark: its options are the authors' defaults here, but for how they are spelt."""
+        options = {
+            "transport": True, "t_batch_size": None, "t_size": 4, "block_num": 5, "beta": 1.2, "gamma": 0.5, "eta": 0.2,
+            "neigh": 4, "n_labels": 3, "t_eps": 0.8,
+        }  # fmt: skip
+        path = old(model={"mix_mode": "puzzlemix", "mix_args": {"puzzlemix": options}})
+        cfg, report = converted(path)
+        assert "mix_args" not in cfg["model"] and report.of("no equivalent") == report.of("refused") == []
+        assert fate(report, "model.mix_args.puzzlemix.block_num")[0] == "renamed"
+        options |= {"block_num": 4, "t_size": -1}
+        cfg, _ = converted(old(model={"mix_mode": "puzzlemix", "mix_args": {"puzzlemix": options}}))
+        assert cfg["model"]["mix_args"] == {"puzzlemix": {"block_nums": [2, 4, 8], "t_size": None}}
+        (tmp_path / "new.py").write_text(convert_config(path)[0])
+        load_config(str(tmp_path / "new.py"))
+
+    def test_a_guide_has_to_be_written(self, old):
+        options = {"grid_size": 32, "top_k": None, "beta": 8}
+        teacher = {"backbone_k": {"type": "ResNet"}, "pretrained_k": "r18.pth"}
+        path = old(model={"mix_mode": "attentivemix", "mix_args": {"attentivemix": options}, **teacher})
+        cfg, report = converted(path)
+        assert cfg["model"]["mix_args"] == {"attentivemix": {"top_k": None}}
+        for key in teacher:
+            verdict, text = fate(report, f"model.{key}")
+            assert verdict == "no equivalent" and "FrozenGuide" in text
+
     def test_methods_that_openmix_lacks(self, old):
-        _, report = convert_config(old(model={"mix_mode": ["mixup", "nosuchmix", "cutmx"]}))
+        _, report = convert_config(old(model={"mix_mode": ["mixup", "xyz123", "cutmx"]}))
         (entry,) = report.of("refused")
         assert entry.key == "model.mix_mode"
-        assert entry.text.startswith("openmix has no mixing method nosuchmix, cutmx; cutmx; did you mean 'cutmix'?")
+        assert entry.text.startswith("openmix has no mixing method xyz123, cutmx; cutmx; did you mean 'cutmix'?")
 
 
 SOFT = {"type": "CrossEntropyLoss", "use_soft": True, "use_sigmoid": False}
