@@ -113,8 +113,9 @@ def draw_rmix(
             raise ValueError(f"patches: {number} patches a side are more than images of {size[0]} x {size[1]} have")
     grid = patches[int(sample_integers(len(patches), (), generator))]
     lam = sample_beta(alpha, (batch_size if per_sample else 1,), generator)
-    flipped = torch.arange(batch_size - 1, -1, -1, device="cpu")
-    return grid, lam, flipped if pairing == "flip" else sample_partner(batch_size, generator)
+    if pairing == "flip":
+        return grid, lam, torch.arange(batch_size - 1, -1, -1, device="cpu")
+    return grid, lam, sample_partner(batch_size, generator)
 
 
 def plan_rmix(
@@ -144,9 +145,16 @@ def plan_rmix(
         raise ValueError(f"saliency must be floating point ({len(partner)}, h, w), one map an image, got {got}")
     tau, lam, partner = (t.to(saliency.device, non_blocking=True) for t in (tau, lam, partner))
     top = top_patches(saliency, tau, grid)
-    own = torch.where(top == top[partner], lam[:, None, None], top.float())
-    rows, columns = (torch.arange(side, device=own.device) * grid // side for side in size)
-    return BlendPlan(partner, own.index_select(2, columns).index_select(1, rows)[:, None])
+    own = torch.where(top == top[partner], lam[:, None, None], top)
+    return BlendPlan(partner, _spread(_spread(own, 2, size[1]), 1, size[0])[:, None])
+
+
+def _spread(patches: Tensor, dim: int, side: int) -> Tensor:
+    """Repeat a dimension's entries to length ``side``: pixel i shows entry ``i * n // side`` of n."""
+    n = patches.shape[dim]
+    if side % n == 0:  # as below, in half the time
+        return patches.repeat_interleave(side // n, dim)
+    return patches.index_select(dim, torch.arange(side, device=patches.device) * n // side)
 
 
 def top_patches(saliency: Tensor, tau: Tensor, grid: int) -> Tensor:

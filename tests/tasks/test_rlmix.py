@@ -259,7 +259,7 @@ def test_padding_teaches_nothing(at, agent):
     torch.testing.assert_close(*states)
 
 
-@pytest.mark.parametrize("agent", ["per_image", pytest.param("authors", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("agent", AGENTS)
 def test_it_learns_what_is_rewarded(at, agent):
     """A world where an image's second logit says which tau is good, or, for the authors' agent, one is for all."""
     torch.manual_seed(0)
