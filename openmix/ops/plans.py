@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from openmix.ops.blend import blend, select
+from openmix.ops.planes import take_images
 from openmix.ops.target import Mixed, MixTarget
 
 __all__ = [
@@ -197,7 +198,7 @@ class BlendPlan(OnDevice):
         """Blend in float32 at least and cast back; integers are refused with TypeError."""
         size = self.lam.shape[2:]
         check_size(x, len(self.partner), None if size == (1, 1) else tuple(size))
-        return blend(x, x[self.partner], self.lam)
+        return blend(x, take_images(x, self.partner), self.lam)
 
 
 @dataclass(frozen=True)
@@ -230,9 +231,10 @@ class MaskPlan(OnDevice):
     def apply(self, x: Tensor, interpolation: str | None = None) -> Tensor:
         """Copy pixels: exact for every dtype; of images for all that is finite."""
         check_size(x, len(self.partner), tuple(self.own.shape[2:]))
+        other = take_images(x, self.partner)
         if interpolation is None and x.is_floating_point():
-            return select(self.own, x, x[self.partner])
-        return torch.where(self.own, x, x[self.partner])
+            return select(self.own, x, other)
+        return torch.where(self.own, x, other)
 
 
 def check_size(x: Tensor, batch_size: int, size: tuple[int, ...] | None) -> None:
