@@ -30,6 +30,7 @@ from openmix.models.necks import GlobalAveragePooling
 __all__ = [
     "VGG", "ClsHead", "ClsMixupHead", "ConvNet", "DecoupledCrossEntropy", "DenseNet", "EMAGuide", "FrozenGuide",
     "GlobalAveragePooling", "MixBinaryCrossEntropy", "MixCrossEntropy", "MixSoftmaxBinaryCrossEntropy", "MobileNetV2",
-    "PreActResNet", "PyramidNet", "ResNeXt", "ResNeXt29_4_24", "ResNeXt_CIFAR", "ResNet", "ResNet_CIFAR", "ShakeShake", "ShakeShakeNeXt",
+    "PreActResNet", "PyramidNet", "ResNeXt", "ResNeXt29_4_24", "ResNeXt_CIFAR", "ResNet", "ResNet_CIFAR", "ShakeShake",
+    "ShakeShakeNeXt",
     "SpectralResidual", "TimmBackbone", "WideResNet",
 ]  # fmt: skip

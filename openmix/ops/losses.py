@@ -100,8 +100,8 @@ def mix_softmax_binary_cross_entropy(logits: Tensor, target: MixTarget, reductio
 
     Puzzle Mix and Co-Mixup train CIFAR and Tiny-ImageNet with ``BCELoss(softmax(logits), soft labels)``, the mean over
     classes. With 100 classes its gradient is 50 to 100 times smaller than cross entropy's, so that a learning rate, a
-    weight decay and the weight 2 / C of a clean cross entropy beside it go with this loss alone. Here ``log(1 - p)`` is computed without the
-    difference's loss of digits, and is no less than -87, where theirs ends at -100.
+    weight decay and the weight 2 / C of a clean cross entropy beside it go with this loss alone. Here ``log(1 - p)`` is
+    computed without the difference's loss of digits, and is no less than -87, where theirs ends at -100.
 
     Args:
         logits: (B, C); computed in float32 at least.

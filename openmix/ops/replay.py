@@ -36,4 +36,5 @@ class _Replay(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:  # type: ignore[override]
-        return None, None, *torch._foreach_mul(list(ctx.gradients), grad.to(ctx.gradients[0].dtype))
+        scaled = torch._foreach_mul(list(ctx.gradients), grad.float())  # pyright: ignore[reportPrivateImportUsage]
+        return None, None, *scaled

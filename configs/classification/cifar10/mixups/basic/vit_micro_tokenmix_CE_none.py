@@ -1,4 +1,4 @@
-"""A small vision transformer on CIFAR-10 with TokenMix (a lam of 0.5; of 64 patches as many more as of the authors' 196).
+"""A small vision transformer on CIFAR-10 with TokenMix (lam 0.5; of 64 patches as many more as of the authors' 196).
 
 Expect what docs/benchmarks/cifar10_one_epoch.md says after one epoch; nobody has published a figure for this network.
 """
