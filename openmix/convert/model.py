@@ -98,10 +98,10 @@ def convert_model(old: Section, preset: str | None, load_from: Any) -> tuple[dic
     elif old.get("pretrained"):
         load_from = old.renamed("pretrained", "load_from")
     old.meaningless("pretrained", "None; load_from names a file")
-    guided = [mode for mode in _modes(new) if get_method(mode).needs]
+    guided = [mode for mode in _modes(new) if {"features", "attention"} & set(get_method(mode).needs)]
     for key in ("backbone_k", "pretrained_k", "momentum_k", "mix_block"):
         if guided and old.get(key) is not None:
-            guide = "guide=dict(type='FrozenGuide', backbone=dict(...), checkpoint=..., size=...)"
+            guide = "guide=dict(type='FrozenGuide', backbone=dict(...), checkpoint=..., size=..., serves=['features'])"
             old.no_equivalent(key, f"write {guide} in model: docs/guided.md has what {', '.join(guided)} looks at")
         old.meaningless(key, "no method of this config uses a teacher")
     old.meaningless("debug_mode", "a loss that is not finite is always noticed, without waiting for the device")

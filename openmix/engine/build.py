@@ -81,12 +81,14 @@ def build_hooks(cfg: Mapping[str, Any]) -> list[Hook]:
     return sorted(hooks, key=lambda hook: get_priority(hook.priority))
 
 
-def without_weights(guide: Any) -> Any:
-    """Return a guide's config that loads nothing from elsewhere: for a trial, or as a checkpoint holds its weights."""
-    if not isinstance(guide, Mapping):
-        return guide
-    off = {"pretrained": False, "checkpoint": None}
-    return {key: off.get(key, without_weights(value)) for key, value in guide.items()}
+def without_weights(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a task's config whose guide loads nothing from elsewhere: for a trial, or as a checkpoint has it all."""
+
+    def plain(value: Any) -> Any:
+        off = {"pretrained": False, "checkpoint": None}
+        return {k: off.get(k, plain(v)) for k, v in value.items()} if isinstance(value, Mapping) else value
+
+    return {key: plain(value) if key == "guide" else value for key, value in model.items()}
 
 
 def check_classes(task: Task, loader: Loader, key: str) -> None:

@@ -55,10 +55,13 @@ def mixed_rows(
         mixers, notes = [policy.outside], [f"nothing is mixed in epoch {epoch + 1} (mix_epochs)"]
     for mixer in mixers:
         method = getattr(mixer, "base", None) or mixer
+        if mixer.kind == "label":
+            notes.append(f"{mixer.name}: λ is what {method.name} shows; it is weighed anew after the forward pass")
         if method.kind != "input":
             notes.append(f"{mixer.name} mixes inside the network: no picture")
         else:
-            needs = task.clean_context(batch).serve(method.needs, "eval") if method.needs else {}
+            with torch.compiler.set_stance("force_eager"):  # other sizes than the run's would be compiled, and stay
+                needs = task.clean_context(batch).serve(method.needs, "eval") if method.needs else {}
             draws = generator_for(seed, "preview", epoch)
             mix = functools.partial(method, generator=draws, pixel_range=batch.pixel_range, epoch=epoch, **needs)
             mixes = [mix(batch.images, batch.labels) for _ in range(columns)]

@@ -24,6 +24,7 @@ from openmix.engine.trial import dry_config
 from openmix.engine.weights import fitted_weights
 from openmix.engine.work_dir import cannot_hold, held, recorded
 from openmix.errors import Reported, UserError
+from openmix.models.weights import BESIDE
 
 __all__ = ["dry_run", "test", "train"]
 
@@ -58,11 +59,15 @@ def train(
         open_loader(cfg, "val_dataloader", world) as val_loader,
     ):
         assert train_loader is not None
-        task = initialise(cfg, world.device)
+        model = cfg.model if found is None else without_weights(cfg.model)
+        task = initialise({**cfg, "model": model}, world.device)
         check_classes(task, train_loader, "train_dataloader")
         if cfg.get("load_from") and found is None:
             fitted = fitted_weights(cfg.load_from, task)
-            task.load_state_dict(fitted.weights)
+            beside = {key: value for key, value in task.state_dict().items() if key.startswith(BESIDE)}
+            task.load_state_dict({**fitted.weights, **beside})
+            if getattr(task, "guide", None) is not None:
+                task.guide.begin()
             if fitted.own:
                 warnings.append(f"{cfg.load_from} has no classifier of this config's classes: the head begins anew")
         settings = {**cfg, "config_text": config_text(cfg)}
@@ -123,9 +128,7 @@ def test(cfg: Config, checkpoint: str, world: World, split: str = "val") -> dict
     with open_loader(cfg, key, world) as loader:
         if loader is None:
             raise UserError(f"the config has no {key} to evaluate")
-        # a guide's weights, of which evaluation makes no use, are not looked for
-        model = {key: without_weights(value) if key == "guide" else value for key, value in cfg.model.items()}
-        task = initialise({**cfg, "model": model}, world.device)
+        task = initialise({**cfg, "model": without_weights(cfg.model)}, world.device)
         check_classes(task, loader, key)
         fitted = fitted_weights(checkpoint, task)
         if fitted.own:

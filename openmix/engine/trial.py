@@ -10,6 +10,7 @@ from mmengine.config import Config
 from torch import Tensor
 
 from openmix.data import SOURCES, Synthetic
+from openmix.data.batch import Batch
 from openmix.data.loaders.phased import check_begins
 from openmix.data.loaders.resident import ResidentLoader, not_in_memory
 from openmix.data.sources.encoded import EncodedSource
@@ -23,6 +24,7 @@ from openmix.engine.preprocess import Normalize
 from openmix.errors import UserError
 from openmix.registry import DATASETS, LOADERS, build, build_task, lookup, name_of, reason_of
 from openmix.tasks.base import Task
+from openmix.tasks.context import StepContext
 
 __all__ = ["check_build", "dry_config"]
 
@@ -62,6 +64,8 @@ def check_build(cfg: Mapping[str, Any]) -> list[Problem]:
             images = attempt(key, _try_loader, loader, key, task, Normalize(sections["data_preprocessor"]))
             if images is not None:
                 attempt("model", _try_network, cfg["model"], task, images)
+                if key == "train_dataloader" and not problems:
+                    attempt("model", _try_step, task, images, sections["data_preprocessor"])
     if not problems:
         optimizer = attempt("optim_wrapper.optimizer", build_optimizer, sections["optim_wrapper"], task)
     if not problems:
@@ -119,6 +123,22 @@ def _try_network(model: Mapping[str, Any], task: Task, images: Tensor) -> None:
         except Exception as error:
             reason = f"{type(error).__name__}: {reason_of(error)}"
             raise UserError(f"the network fails on images of shape {tuple(images.shape[1:])}: {reason}") from error
+
+
+def _try_step(task: Task, images: Tensor, preprocessor: settings.Preprocessor) -> None:
+    """Raise ValueError for what a task finds wrong in its first step with images of this size, such as a grid too fine.
+
+    Two of them, without numbers: whatever else goes wrong may be for want of these.
+    """
+    pair = images.new_empty((2, *images.shape[1:]), device="meta")
+    numbers = torch.zeros(2, dtype=torch.int64, device="meta")
+    batch = Batch((pair,), numbers, numbers, Normalize(preprocessor).pixel_range.to("meta"))
+    try:
+        task.to("meta").train()(batch, StepContext(seed=0, epoch=0, step=0, shard=0, progress=0.0))
+    except ValueError:
+        raise
+    except Exception:
+        return
 
 
 def _parts(loader: Mapping[str, Any], key: str = "train_dataloader") -> list[Mapping[str, Any]]:
@@ -216,8 +236,7 @@ def dry_config(cfg: Config, work_dir: str) -> tuple[Config, list[str]]:
     steps = max(2, len(_parts(dry["train_dataloader"])))
     dry.train_cfg = {**dry.train_cfg, "max_epochs": None, "max_iters": steps, "val_interval": steps}
     dry.work_dir, dry.vis_backends, dry.load_from = work_dir, [], None
-    if dry.model.get("guide"):
-        dry.model.guide = without_weights(dry.model.guide)
+    dry.model = without_weights(dry.model)
     return dry, notes
 
 

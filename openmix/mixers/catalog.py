@@ -20,6 +20,7 @@ from torch import Tensor
 from openmix.errors import did_you_mean
 from openmix.ops.checks import check_flag
 from openmix.ops.guidance import serve
+from openmix.ops.plans import check_batch
 from openmix.ops.target import Mixed
 
 __all__ = ["Method", "Mixer", "build_mixer", "classes", "get_method", "list_mixers", "mixer", "mixer_class"]
@@ -36,6 +37,8 @@ _EXAMPLES = {
     "features": torch.ones(2, 2, 8, 8, device="cpu"),
     "logits": torch.zeros(2, 2, device="cpu"),
 }
+
+SIGNED = ("cam", "features", "logits")  # needs that may be negative
 
 # keyword arguments that are handed to a method at each call, and are no hyper-parameters of it
 AT_CALL = ("generator", "pixel_range")
@@ -244,6 +247,7 @@ class Mixer:
         model: torch.nn.Module | None = None,
         pixel_range: Tensor | None = None,
         epoch: int | None = None,
+        guide_pass: GuidePass | None = None,
         **needs: Tensor,
     ) -> Mixed:
         """Mix a batch.
@@ -257,10 +261,14 @@ class Mixer:
             pixel_range: float (2, C), the values of black and of white in the images; None for images in [0, 1]. Only
                 methods that compute with colours look at it.
             epoch: not used; compositions that act in some epochs only pass it on.
+            guide_pass: the mode that ``model`` runs in for it: 'eval' changes nothing in it, 'train' moves BatchNorm's
+                statistics. None is the authors' (:attr:`guide_pass`).
             **needs: what :attr:`needs` names, for example ``saliency`` (B, H, W).
 
         Raises:
             TypeError: the method is not of kind 'input', or is not given what it needs, or the model cannot serve it.
+            ValueError: tensors of another type, shape or device; on a CPU, also needs that are not finite, or negative
+                where they must not be.
         """
         if self.kind != "input":
             raise TypeError(f"{self.name} cannot be called on images: it {ELSEWHERE[self.kind]}")
@@ -270,8 +278,12 @@ class Mixer:
         missing = [n for n in self.needs if n not in needs]
         if missing and model is None:
             raise TypeError(f"{self.name} needs {', '.join(missing)}: pass {missing[0]}=, or model= to compute it on")
+        if self.needs:
+            check_batch(images, labels)
+        for key, value in needs.items():
+            _check_need(key, value, images)
         if missing and model is not None:
-            needs |= serve(missing, model, images, labels, self.guide_pass)
+            needs |= serve(missing, model, images, labels, guide_pass or self.guide_pass)
         if self.method.takes_pixel_range:
             return self.function(images, labels, generator=generator, pixel_range=pixel_range, **needs)
         return self.function(images, labels, generator=generator, **needs)
@@ -282,6 +294,22 @@ class Mixer:
     def __repr__(self) -> str:
         values = {k: self.hyper.get(k, p.default) for k, p in self.method.hyper.items()}
         return f"{self.method.title}({', '.join(f'{k}={v!r}' for k, v in values.items())})"
+
+
+def _check_need(name: str, value: Any, images: Tensor) -> None:
+    """Raise ValueError unless a need is a tensor that can be of these images; its numbers are looked at on a CPU only."""
+    if not isinstance(value, Tensor) or not value.is_floating_point() or 0 in value.shape:
+        got = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+        raise ValueError(f"{name} must be a floating point tensor with an entry for each image, got {got}")
+    if len(value) != len(images) or value.device != images.device:
+        raise ValueError(
+            f"{name} must be of the batch's {len(images)} images, on {images.device}; got {len(value)} on {value.device}"
+        )
+    if value.device.type == "cpu" and not torch.compiler.is_compiling():
+        low, high = value.detach().aminmax()
+        if not (-torch.inf if name in SIGNED else 0) <= low <= high < torch.inf:  # so written, NaN fails as well
+            least = "finite" if name in SIGNED else "finite and at least 0"
+            raise ValueError(f"{name} must be {least}, got values from {float(low)} to {float(high)}")
 
 
 @functools.cache

@@ -60,7 +60,7 @@ class Composition:
 
     @property
     def guide_pass(self) -> GuidePass:
-        """'train' where one of its mixers' authors run the network in that mode for what it needs."""
+        """The default of the argument: 'train' where one of its mixers' authors run the network in that mode for what it needs."""
         return "train" if any(m.guide_pass == "train" for m in self.mixers if m.needs) else "eval"
 
     def draw(self, generator: torch.Generator | None = None, epoch: int | None = None) -> Mixer | Composition:
@@ -76,6 +76,7 @@ class Composition:
         epoch: int | None = None,
         pixel_range: Tensor | None = None,
         model: torch.nn.Module | None = None,
+        guide_pass: GuidePass | None = None,
         **needs: Tensor,
     ) -> Mixed:
         """Mix a batch; arguments as for :class:`~openmix.mixers.catalog.Mixer`, and ``epoch``, counted from 0.
@@ -88,7 +89,8 @@ class Composition:
         unknown = [key for key in needs if key not in self.needs]
         if unknown:
             raise TypeError(f"{self.name} takes no {unknown[0]!r}; it needs: {', '.join(self.needs) or 'nothing'}")
-        given = {"generator": generator, "epoch": epoch, "pixel_range": pixel_range, "model": model, **needs}
+        call = {"generator": generator, "epoch": epoch, "pixel_range": pixel_range}
+        given = {**call, "model": model, "guide_pass": guide_pass, **needs}
         return self._mix(images, labels, given)
 
     def _mix(self, images: Tensor, labels: Tensor, given: dict[str, Any]) -> Mixed:

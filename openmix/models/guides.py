@@ -5,25 +5,35 @@ In a config: ``model = dict(..., guide=dict(type='EMAGuide'))``.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from openmix.models.necks import GlobalAveragePooling
-from openmix.models.network_maps import NetworkMaps
+from openmix.models.network_maps import NEEDS, NetworkMaps
 from openmix.models.weights import fit_weights, read_weights
-from openmix.ops.checks import check_integer
+from openmix.ops.checks import check_choice, check_integer
 from openmix.ops.saliency import spectral_residual
 
 __all__ = ["EMAGuide", "FrozenGuide", "Guide", "SpectralResidual"]
 
 
 class Guide(nn.Module):
-    """Serves what methods need. It always is in mode 'eval', and nothing of it is trained by the loss."""
+    """Serves what methods need. It always is in mode 'eval', and nothing of it is trained by the loss.
+
+    Attributes:
+        serves: the needs that it is asked for, the others being asked of the network itself; None is all.
+    """
+
+    serves: tuple[str, ...] | None = None
+
+    def is_asked(self, need: str) -> bool:
+        """Whether this guide serves a need, and not the network that is being trained."""
+        return self.serves is None or need in self.serves
 
     def attach(self, backbone: nn.Module, neck: nn.Module, head: nn.Module) -> None:
         """Get to know the network that is being trained; called once, when the task is built."""
@@ -39,6 +49,9 @@ class Guide(nn.Module):
     def provide(self, need: str, images: Tensor, labels: Tensor) -> Tensor:
         """Compute a need for normalised images (B, C, H, W) and labels (B,)."""
         raise NotImplementedError
+
+    def begin(self) -> None:
+        """Take notice of weights that the network that is being trained was given after it was built."""
 
     def follow(self) -> None:
         """Move on behind the network that is being trained; called after each optimizer step."""
@@ -76,9 +89,12 @@ class FrozenGuide(Guide):
         checkpoint: a file of weights for them, of openmix or another code base; default none.
         size: images are resized to this height and width for it, an integer >= 1; default none. Maps in pixels are
             resized back.
+        serves: the needs that it is asked for, where others are to be asked of the network that is being trained, for
+            example ``["features"]``; default all.
 
     Raises:
-        ValueError: size out of range; the file is missing, or of another network.
+        ValueError: size or serves out of range; the file is missing, or of another network; a head of other classes
+            than the task's.
     """
 
     def __init__(
@@ -87,10 +103,14 @@ class FrozenGuide(Guide):
         head: nn.Module | None = None,
         checkpoint: str | None = None,
         size: int | None = None,
+        serves: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         if size is not None:
             check_integer("size", size, 1)
+        for need in serves or ():
+            check_choice("serves", need, NEEDS)
+        self.serves = None if serves is None else tuple(serves)
         self.size = size
         self.backbone, self.head = backbone, head
         self.maps = NetworkMaps(backbone, GlobalAveragePooling() if head is not None else None, head)
@@ -105,6 +125,12 @@ class FrozenGuide(Guide):
         if not Path(checkpoint).is_file():
             raise ValueError(f"no file of weights {checkpoint}")
         self.load_state_dict(fit_weights(read_weights(checkpoint), self).weights)
+
+    def attach(self, backbone: nn.Module, neck: nn.Module, head: nn.Module) -> None:
+        """See :class:`Guide`."""
+        ours, theirs = (getattr(h, "num_classes", None) for h in (self.head, head))
+        if ours is not None and ours != theirs:
+            raise ValueError(f"the guide's head has num_classes={ours}, the task's has {theirs}")
 
     def require(self, needs: Sequence[str]) -> None:
         """See :class:`Guide`."""
@@ -125,8 +151,8 @@ class FrozenGuide(Guide):
 class EMAGuide(Guide):
     """The exponential moving average of the network that is being trained, BatchNorm's statistics included.
 
-    After each step ``ema = (1 - momentum) * ema + momentum * weights``; it begins as the weights after the first step.
-    It is part of checkpoints. It is not ``EMAHook``'s average, which is for validation and may have another momentum.
+    After each step ``ema = (1 - momentum) * ema + momentum * weights``; it begins as the weights that the run begins
+    with. It is part of checkpoints. It is not ``EMAHook``'s average, which is for validation and may have another momentum.
 
     Args:
         momentum: the share of the new weights, in (0, 1). Default 0.001, as is usual for teachers.
@@ -145,11 +171,8 @@ class EMAGuide(Guide):
     def attach(self, backbone: nn.Module, neck: nn.Module, head: nn.Module) -> None:
         """See :class:`Guide`."""
         self._student = (nn.ModuleList([backbone, neck, head]),)  # in a tuple, a module is no part of this one
-        average = get_ema_multi_avg_fn(1 - self.momentum)
-        self.average = AveragedModel(self._student[0], multi_avg_fn=average, use_buffers=True)
-        self.average.requires_grad_(False)
-        self.average.eval()
-        self.maps = NetworkMaps(*self.average.module)  # type: ignore[misc]
+        self.average = copy.deepcopy(self._student[0]).requires_grad_(False).eval()
+        self.maps = NetworkMaps(*self.average)  # type: ignore[misc]
 
     def require(self, needs: Sequence[str]) -> None:
         """See :class:`Guide`."""
@@ -159,6 +182,21 @@ class EMAGuide(Guide):
         """See :class:`Guide`."""
         return self.maps.provide(need, images, labels)
 
+    def begin(self) -> None:
+        """See :class:`Guide`."""
+        self.average.load_state_dict(self._student[0].state_dict())
+
+    @torch.no_grad()
     def follow(self) -> None:
         """See :class:`Guide`."""
-        self.average.update_parameters(self._student[0])
+        pairs = list(zip(self._tensors(self.average), self._tensors(self._student[0]), strict=True))
+        ours, theirs = zip(*((a, b.detach()) for a, b in pairs if a.is_floating_point()), strict=True)
+        # torch's AveragedModel would ask the device, twice a step, whether it is the first one
+        torch._foreach_lerp_(list(ours), list(theirs), self.momentum)
+        for a, b in pairs:
+            if not a.is_floating_point():
+                a.copy_(b)
+
+    @staticmethod
+    def _tensors(module: nn.Module) -> list[Tensor]:
+        return [*module.parameters(), *module.buffers()]

@@ -12,7 +12,7 @@ from openmix.models.necks import GlobalAveragePooling
 from openmix.ops.attention import AttentionTap
 from openmix.ops.guidance import class_activation, input_gradient
 
-__all__ = ["NetworkMaps"]
+__all__ = ["NEEDS", "NetworkMaps"]
 
 
 class NetworkMaps:
@@ -111,3 +111,5 @@ _PROVIDERS: dict[str, Callable[[NetworkMaps, Tensor, Tensor], Tensor]] = {
     "attention": lambda maps, images, labels: maps._attended("attention", images),
     "rollout": lambda maps, images, labels: maps._attended("rollout", images),
 }
+
+NEEDS = tuple(_PROVIDERS)

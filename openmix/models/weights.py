@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from openmix.errors import UserError
 from openmix.models.weight_styles import STYLES, Style
 
-__all__ = ["Fitted", "check_weights", "fit_weights", "odd_form", "read_weights"]
+__all__ = ["BESIDE", "Fitted", "check_weights", "fit_weights", "odd_form", "read_weights"]
 
 # where a file keeps its weights, the first that is there: averages come before what they are averages of, as in a run's
 # own validation. mmengine's 'ema_state_dict' is no average: it swaps the two when it saves.
@@ -184,9 +184,13 @@ def _without_copies(
         if key in copies
         or (has_trunk and key.startswith("backbone_k."))
         or (key.startswith(BESIDE) and key not in target)
-        or (not has_head and (key.startswith(HEAD) or CLASSIFIER.match(key.removeprefix(TRUNK))))
+        or (not has_head and _is_classifier(key) and not {key, TRUNK + key} & target.keys())
     )
     return {key: value for key, value in weights.items() if key not in ignored}, ignored
+
+
+def _is_classifier(key: str) -> bool:
+    return key.startswith(HEAD) or CLASSIFIER.match(key.removeprefix(TRUNK)) is not None
 
 
 def _rename(

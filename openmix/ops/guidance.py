@@ -14,7 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["class_activation", "input_gradient", "last_map", "rms_over_channels", "run_in", "serve", "unwrap"]
+__all__ = [
+    "LOSS_SCALE", "check_logits", "class_activation", "input_gradient", "last_map", "rms_over_channels", "run_in", "serve", "unwrap",
+]  # fmt: skip
+
+
+LOSS_SCALE = 1024.0  # so that gradients do not vanish in float16: the authors of R-Mix train with it
 
 
 def unwrap(model: nn.Module) -> nn.Module:
@@ -33,13 +38,15 @@ def run_in(mode: str, *modules: nn.Module) -> Iterator[None]:
     """Put modules, and those in them, into a mode, and each back into its own afterwards.
 
     Args:
-        mode: 'eval', or 'train', which is what lets BatchNorm's running statistics move.
+        mode: 'eval', or 'train', which is what lets BatchNorm's running statistics move. A module that is in mode
+            'train' already is left as it is, with the parts of it that are not.
         modules: roots.
     """
     before = [(m, m.training) for root in modules for m in root.modules()]
     try:
         for root in modules:
-            root.train(mode == "train")
+            if mode == "eval" or not root.training:  # of a network that trains, what is frozen stays so
+                root.train(mode == "train")
         yield
     finally:
         for m, training in before:
@@ -63,12 +70,21 @@ def input_gradient(predict: Callable[[Tensor], Tensor], images: Tensor, labels: 
     >>> input_gradient(lambda x: x.sum((2, 3)), torch.zeros(1, 2, 4, 4), torch.tensor([0]))[0, 0, 0]
     tensor(0.5000)
     """
-    with torch.enable_grad():
-        x = images.detach().requires_grad_()
-        loss = F.cross_entropy(predict(x).float(), labels, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, x)
+    with torch.inference_mode(False), torch.enable_grad():
+        x = images.detach().clone().requires_grad_()
+        # the network is given another copy, as it may write into it
+        loss = F.cross_entropy(check_logits(predict(x.clone()), len(x)).float(), labels, reduction="sum")
+        (gradient,) = torch.autograd.grad(LOSS_SCALE * loss, x)
     torch.clear_autocast_cache()  # weights cast within this pass would bring its graph into the next
-    return rms_over_channels(gradient)
+    return rms_over_channels(gradient.float() / LOSS_SCALE)
+
+
+def check_logits(logits: Any, batch_size: int) -> Tensor:
+    """Return what a network says of a batch, or raise TypeError unless that is (B, num_classes)."""
+    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != batch_size:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise TypeError(f"the network must return logits ({batch_size}, num_classes), got {got}")
+    return logits
 
 
 def rms_over_channels(gradient: Tensor) -> Tensor:
@@ -84,7 +100,8 @@ def class_activation(features: Tensor, weight: Tensor, labels: Tensor) -> Tensor
         weight: (num_classes, C), the linear classifier's.
         labels: int64 (B,).
     """
-    return torch.einsum("bchw,bc->bhw", features.float(), weight.detach().float()[labels])
+    # not a product of matrices, which autocast would round
+    return (features.float() * weight.detach().float()[labels][:, :, None, None]).sum(1)
 
 
 @torch.no_grad()
@@ -92,7 +109,8 @@ def last_map(model: nn.Module, images: Tensor) -> Tensor:
     """Return the last feature map (B, C, h, w) that a network computes on its way to logits.
 
     That is the last output of any module in it that has three dimensions beside the batch's and more than one place; of
-    a network that returns a tuple of maps, the last of these.
+    a network that returns a tuple of maps, the last of these. A network that goes on with tokens, or with a deeper map
+    of one place, has none, and nor has one whose classifier takes another dimension than the channels for its own.
 
     Raises:
         TypeError: it computes none.
@@ -100,8 +118,12 @@ def last_map(model: nn.Module, images: Tensor) -> Tensor:
     found: list[Tensor] = []
 
     def look(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2:].numel() > 1:
+        if not isinstance(output, Tensor):
+            return
+        if output.ndim == 4 and output.shape[2:].numel() > 1:
             found[:] = [output]
+        elif output.ndim == 3 or (output.ndim == 4 and found and output.shape[1] != found[0].shape[1]):
+            found.clear()
 
     handles = [m.register_forward_hook(look) for m in model.modules()]
     try:
@@ -111,15 +133,19 @@ def last_map(model: nn.Module, images: Tensor) -> Tensor:
             handle.remove()
     if isinstance(output, tuple | list) and isinstance(output[-1], Tensor) and output[-1].ndim == 4:
         return output[-1]
-    if not found:
-        raise TypeError(f"{type(model).__name__} computes no feature map (B, C, h, w): pass features= or cam= yourself")
+    widths = {m.in_features for m in model.modules() if isinstance(m, nn.Linear)}
+    if not found or (found[0].shape[3] in widths and found[0].shape[1] not in widths):
+        raise TypeError(
+            f"{type(model).__name__} ends in no feature map (B, C, h, w) of more than one place for these images: pass "
+            "features= or cam= yourself"
+        )
     return found[0]
 
 
 def serve(
     needs: Sequence[str], model: nn.Module, images: Tensor, labels: Tensor, mode: str = "eval"
 ) -> dict[str, Tensor]:
-    """Compute what a method needs on a user's own network.
+    """Compute what a method needs on a user's own network, in the type of its weights.
 
     That is ``saliency``, ``attention``, ``rollout``, ``features`` or ``cam``, as ``docs/guided.md`` lists them.
 
@@ -131,9 +157,13 @@ def serve(
         mode: 'eval' or 'train', see :func:`run_in`.
 
     Raises:
-        TypeError: the network cannot serve one of them.
+        TypeError: the network cannot serve one of them, or is no module that returns logits.
     """
+    if not isinstance(model, nn.Module):
+        raise TypeError(f"model must be a torch.nn.Module, got {type(model).__name__}")
     model = unwrap(model)
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), images.dtype)
+    images = images.detach().to(dtype)
     with run_in(mode, model):
         return {need: _PROVIDERS[need](model, images, labels) for need in needs}
 
@@ -143,11 +173,11 @@ def _saliency(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 
 
 def _features(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    return last_map(model, images)
+    return last_map(model, images.clone())
 
 
 def _cam(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    features = last_map(model, images)
+    features = last_map(model, images.clone())
     classifiers = [m for m in model.modules() if isinstance(m, nn.Linear) and m.in_features == features.shape[1]]
     if not classifiers:
         raise TypeError(
@@ -160,7 +190,7 @@ def _cam(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 def _attention(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     tap = _tap(model)
     with tap.recording():
-        model(images)
+        model(images.clone())
     return tap.attention()
 
 
@@ -168,14 +198,14 @@ def _attention(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
 def _rollout(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     tap = _tap(model)
     with tap.recording():
-        model(images)
+        model(images.clone())
     return tap.rollout()
 
 
 def _tap(model: nn.Module) -> Any:
     from openmix.ops.attention import AttentionTap
 
-    tap = getattr(model, "_openmix_tap", None)
+    tap = getattr(model, "_openmix_tap", None)  # with its hooks, it stays with the network
     if tap is None:
         try:
             tap = AttentionTap(model)

@@ -11,7 +11,7 @@ from openmix.data.batch import Batch
 from openmix.mixers.catalog import GuidePass
 from openmix.models.guides import Guide
 from openmix.models.network_maps import NetworkMaps
-from openmix.ops.guidance import rms_over_channels, run_in
+from openmix.ops.guidance import LOSS_SCALE, rms_over_channels, run_in
 from openmix.ops.random import derive_seed, generator_for
 from openmix.ops.replay import with_gradients
 
@@ -59,7 +59,7 @@ class MixContext:
         self.maps, self.guide, self.batch = maps, guide, batch
         self.clean_weight = clean_weight
         self.has_trained = False  # whether the clean images went through the network in mode 'train'
-        self._served: dict[tuple[str, GuidePass], Tensor] = {}
+        self._served: dict[tuple[str, str], Tensor] = {}
         self._clean_term: Tensor | None = None
 
     def serve(self, needs: Sequence[str], guide_pass: GuidePass) -> dict[str, Tensor]:
@@ -80,7 +80,6 @@ class MixContext:
         if not self.clean_weight:
             return None
         if self._clean_term is None:
-            self.has_trained = True
             logits = self.maps.predict(self.batch.images)
             self._clean_term = self.clean_weight * F.cross_entropy(logits.float(), self.batch.labels)
         return self._clean_term
@@ -96,15 +95,17 @@ class MixContext:
         torch.clear_autocast_cache()
 
     def _serve(self, need: str, guide_pass: GuidePass) -> Tensor:
-        key = need, guide_pass
+        guide = self.guide if self.guide is not None and self.guide.is_asked(need) else None
+        key = need, "eval" if guide is not None else guide_pass
         if key not in self._served:
-            self._served[key] = self._compute(need, guide_pass)
+            images, labels = self.batch.images.detach(), self.batch.labels
+            if guide is not None:
+                self._served[key] = guide.provide(need, images, labels)
+            else:
+                self._served[key] = self._compute(need, guide_pass, images, labels)
         return self._served[key]
 
-    def _compute(self, need: str, guide_pass: GuidePass) -> Tensor:
-        images, labels = self.batch.images.detach(), self.batch.labels
-        if self.guide is not None:
-            return self.guide.provide(need, images, labels)
+    def _compute(self, need: str, guide_pass: GuidePass, images: Tensor, labels: Tensor) -> Tensor:
         self.has_trained |= guide_pass == "train"
         with run_in(guide_pass, *self.maps.modules):
             if need == "saliency" and guide_pass == "train" and self.clean_weight:
@@ -116,13 +117,13 @@ class MixContext:
     def _saliency_and_clean_term(self, images: Tensor, labels: Tensor) -> Tensor:
         """Return the saliency, and keep what the same backward pass says of the parameters."""
         parameters = [p for m in self.maps.modules for p in m.parameters() if p.requires_grad]
-        x = images.requires_grad_()
-        # the sum, and not the mean, so that what is small does not vanish in half precision
+        x = images.clone().requires_grad_()
+        # the sum, and not the mean, and scaled, so that what is small does not vanish in half precision
         loss = F.cross_entropy(self.maps.predict(x).float(), labels, reduction="sum")
-        of_images, *of_parameters = torch.autograd.grad(loss, [x, *parameters], allow_unused=True)
+        of_images, *of_parameters = torch.autograd.grad(LOSS_SCALE * loss, [x, *parameters], allow_unused=True)
         torch.clear_autocast_cache()
         used = [(p, g) for p, g in zip(parameters, of_parameters, strict=True) if g is not None]
         scale = self.clean_weight / len(labels)
-        gradients = torch._foreach_mul([g for _, g in used], scale)
+        gradients = torch._foreach_mul([g for _, g in used], scale / LOSS_SCALE)
         self._clean_term = with_gradients(scale * loss, [p for p, _ in used], gradients)
-        return rms_over_channels(of_images)
+        return rms_over_channels(of_images.float() / LOSS_SCALE)

@@ -54,8 +54,9 @@ class MixUpClassification(Classification):
         guide: who tells methods that need it what is salient: ``EMAGuide``, ``FrozenGuide`` or ``SpectralResidual`` of
             :mod:`openmix.models.guides`. Default the network that is being trained, as in the papers.
         guide_pass: the mode of the network in the pass over the clean images that a method needs: 'eval', which leaves
-            BatchNorm's statistics alone, or 'train', which moves them. Default, for each method, its authors' code. A
-            guide other than the network is always in 'eval'.
+            BatchNorm's statistics alone, or 'train', which moves them. Default, for each method, its authors' code:
+            with ``clean_weight`` that is 'train' for all that look at saliency. A guide other than the network is
+            always in 'eval'.
         clean_weight: of the clean images' cross entropy, >= 0, in the loss. Default 0; R-Mix for ImageNet has 1,
             Co-Mixup 2 / num_classes. Where the saliency is the network's own, in mode 'train', its backward pass is
             used for both, and the term costs next to nothing.
@@ -85,7 +86,7 @@ class MixUpClassification(Classification):
         if mix_repeat < 1:
             raise ValueError(f"mix_repeat must be at least 1, got {mix_repeat}")
         modes = [mix_mode] if isinstance(mix_mode, str) else list(mix_mode)
-        if not 0 <= clean_weight < math.inf:
+        if isinstance(clean_weight, bool) or not 0 <= clean_weight < math.inf:
             raise ValueError(f"clean_weight must be a number of at least 0, got {clean_weight}")
         self.mix_repeat = mix_repeat
         self.clean_pass, self.clean_weight = clean_pass, clean_weight
@@ -118,18 +119,22 @@ class MixUpClassification(Classification):
     def _check_needs(self) -> None:
         self.maps = NetworkMaps(self.backbone, self.neck, self.head)
         if self.guide is not None:
+            if not isinstance(self.guide, Guide):
+                kind = type(self.guide).__name__
+                raise ValueError(f"guide must be an EMAGuide, FrozenGuide or SpectralResidual, got {kind}")
             self.guide.attach(self.backbone, self.neck, self.head)
         for m in self.mixers:
             if m.kind == "learned":
                 raise ValueError(f"{m.name} owns parameters and is trained by its own task, not by a mix_mode")
             of_mixed = [n for n in m.needs if m.kind == "label" and not n.startswith(CLEAN)]
-            clean = [n.removeprefix(CLEAN) for n in m.needs if n not in of_mixed]
+            clean = [n.removeprefix(CLEAN) for n in m.needs if n not in of_mixed] + list(m.base.needs if m.base else ())
             unknown = [n for n in of_mixed if n not in OF_MIXED]
             try:
                 if unknown:
                     raise ValueError(f"{unknown[0]}: this task does not compute it for mixed images")
                 self.maps.require([n for n in of_mixed if n not in ("features", "logits")])
-                (self.maps if self.guide is None else self.guide).require(clean)
+                for need in clean:
+                    (self.guide if self.guide is not None and self.guide.is_asked(need) else self.maps).require([need])
             except ValueError as error:
                 raise ValueError(
                     f"{m.name} needs what cannot be had of {type(self.backbone).__name__}: {error}"
@@ -160,8 +165,13 @@ class MixUpClassification(Classification):
 
     def mix_images(self, clean: MixContext, mixer: AnyMixer, generator: torch.Generator) -> Mixed:
         """Mix a clean batch by a method that mixes images, handing it what it needs."""
-        batch, needs = clean.batch, clean.serve(mixer.needs, self.guide_pass or mixer.guide_pass)
+        batch, needs = clean.batch, clean.serve(mixer.needs, self._pass_of(mixer))
         return mixer(batch.images, batch.labels, generator=generator, pixel_range=batch.pixel_range, **needs)
+
+    def _pass_of(self, mixer: AnyMixer) -> GuidePass:
+        """Return the mode for a method's needs: the authors' run that of a saliency once, if they train on it too."""
+        usual = "train" if self.clean_weight and "saliency" in mixer.needs else mixer.guide_pass
+        return self.guide_pass or usual
 
     def _mixed_step(self, clean: MixContext, mixer: AnyMixer, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         if mixer.kind == "feature":
@@ -179,7 +189,7 @@ class MixUpClassification(Classification):
         if mixer.kind != "label":
             return self.predict(mixed.images), mixed.target
         of_clean = [n for n in mixer.needs if n.startswith(CLEAN)]
-        served = clean.serve([n.removeprefix(CLEAN) for n in of_clean], self.guide_pass or mixer.guide_pass)
+        served = clean.serve([n.removeprefix(CLEAN) for n in of_clean], self._pass_of(mixer))
         needs = dict(zip(of_clean, served.values(), strict=True))
         with self.maps.recording(mixer.needs):
             features = self.backbone(mixed.images)

@@ -18,13 +18,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from openmix.data.batch import Batch
+from openmix.mixers.catalog import build_mixer
 from openmix.mixers.rmix import draw_rmix, plan_rmix, tau_grid
 from openmix.models.heads import ClsHead
+from openmix.models.network_maps import NetworkMaps
 from openmix.ops.checks import check_choice, check_integer
 from openmix.ops.guidance import input_gradient, rms_over_channels
 from openmix.ops.plans import mix
 from openmix.tasks.classification import Classification
-from openmix.tasks.context import StepContext
+from openmix.tasks.context import MixContext, StepContext
 from openmix.tasks.rlmix_agent import AuthorsAgent, PerImageAgent
 from openmix.tasks.rlmix_learner import PPOSettings, TauLearner
 
@@ -93,6 +95,8 @@ class RLMixClassification(Classification):
         check_choice("agent", agent, tuple(AGENTS))
         settings = PPOSettings(n_steps, minibatch, n_epochs, gamma, gae_lambda, clip, vf_coef, max_grad_norm, agent_lr)
         self.draw = partial(draw_rmix, alpha=alpha, patches=patches, pairing=pairing)
+        # for pictures of what the network sees, with tau as before the agent has learned anything
+        self.mixers = [build_mixer("rmix", alpha=alpha, patches=patches, num_taus=num_taus, pairing=pairing)]
         self.draw(1, (1 << 30, 1 << 30), generator=torch.Generator())  # finds what is wrong with them
         self.taus, self.agent_grid = tau_grid(num_taus), agent_grid
         network = AGENTS[agent](batch_size, agent_grid, self.num_classes, num_taus)
@@ -122,6 +126,10 @@ class RLMixClassification(Classification):
             "tau": tau.mean(),
             "reward": self.learner.reward.clone(),
         }
+
+    def clean_context(self, batch: Batch) -> MixContext:
+        """Return what serves saliency for pictures."""
+        return MixContext(NetworkMaps(self.backbone, self.neck, self.head), None, batch, clean_weight=0.0)
 
     def after_step(self, context: StepContext) -> None:
         """Let the agent remember the step, and learn when it is time."""

@@ -54,8 +54,8 @@ class PPOSettings:
     def __post_init__(self) -> None:
         for name in ("n_steps", "minibatch", "n_epochs"):
             check_integer(name, getattr(self, name), 1)
-        for name in ("clip", "max_grad_norm", "lr"):
-            check_positive(name, getattr(self, name))
+        for name, value in (("clip", self.clip), ("max_grad_norm", self.max_grad_norm), ("agent_lr", self.lr)):
+            check_positive(name, value)
         check_probability("gae_lambda", self.gae_lambda)
         check_number("vf_coef", self.vf_coef)
         if self.gamma is not None:

@@ -15,6 +15,7 @@ VIT = {
     "in_channels": 1,
     "model_args": {"patch_size": 4, "embed_dim": 12, "depth": 2, "num_heads": 3},
 }
+TOP = {"attentivemix": {"top_k": 2}}
 EMA = {**GUIDED, "guide": {"type": "EMAGuide", "momentum": 0.3}, "clean_weight": 0.0}
 
 
@@ -58,8 +59,7 @@ def test_the_average_is_in_checkpoints(lab, tmp_path):
     path = lab.write(tmp_path, model=EMA)
     lab.train(path, tmp_path / "run")
     state = lab.state(tmp_path / "run")["model"]
-    assert int(state["guide.average.n_averaged"]) == 12
-    ours, averaged = state["head.fc.weight"], state["guide.average.module.2.fc.weight"]
+    ours, averaged = state["head.fc.weight"], state["guide.average.2.fc.weight"]
     assert not torch.equal(ours, averaged)
 
 
@@ -73,6 +73,56 @@ def test_a_guides_file_is_needed_to_begin_and_not_to_test(lab, tmp_path, frozen,
     assert run_command("train", [path, "--work-dir", str(tmp_path / "again")]) == 2
     assert f"FrozenGuide: no file of weights {tmp_path / 'guide.pth'}" in capsys.readouterr().err
     assert not (tmp_path / "again" / "run.json").exists()
+
+
+def test_a_resumed_run_does_not_look_for_the_guides_file(lab, tmp_path, frozen):
+    path = lab.write(tmp_path, model={"mix_mode": "attentivemix", "guide": frozen, "mix_args": TOP})
+    lab.train(path, tmp_path / "whole")
+    lab.train(path, tmp_path / "cut", stop_after=5)
+    (tmp_path / "guide.pth").unlink()
+    lab.train(path, tmp_path / "cut", resume=True)
+    lab.assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_weights_to_begin_with_leave_the_guide_its_own(lab, tmp_path, frozen):
+    """And an average begins as the weights that the run begins with."""
+    first = lab.write(tmp_path, "first", model={"mix_mode": "attentivemix", "guide": frozen, "mix_args": TOP})
+    lab.train(first, tmp_path / "first")
+    begin = str(tmp_path / "first" / "checkpoints" / "last.pth")
+    torch.manual_seed(1)
+    torch.save(ConvNet((4,), in_channels=1).state_dict(), tmp_path / "guide.pth")
+    model = {"mix_mode": "attentivemix", "guide": frozen, "mix_args": TOP}
+    lab.train(lab.write(tmp_path, "second", model=model, load_from=begin), tmp_path / "second")
+    state = lab.state(tmp_path / "second")["model"]
+    wanted = torch.load(tmp_path / "guide.pth")
+    assert all(torch.equal(state[f"guide.backbone.{key}"], value) for key, value in wanted.items())
+
+    model = {**EMA, "guide": {"type": "EMAGuide", "momentum": 1e-6}}
+    lab.train(lab.write(tmp_path, "third", model=model, load_from=begin), tmp_path / "third")
+    average = lab.state(tmp_path / "third")["model"]["guide.average.2.fc.weight"]
+    torch.testing.assert_close(average, lab.state(tmp_path / "first")["model"]["head.fc.weight"], rtol=1e-3, atol=1e-4)
+
+
+def test_an_agent_begins_anew(lab, tmp_path):
+    lab.train(lab.write(tmp_path), tmp_path / "plain")
+    begin = str(tmp_path / "plain" / "checkpoints" / "last.pth")
+    path = tmp_path / "rlmix.py"
+    path.write_text(
+        '"""RL-Mix from weights."""\n_base_ = "./tiny.py"\n'
+        'model = dict(_delete_=True, type="RLMixClassification", batch_size=8, n_steps=4, minibatch=2,\n'
+        '    backbone=dict(type="ConvNet", widths=[4, 8], in_channels=1), head=dict(type="ClsMixupHead", num_classes=10))\n'
+        f"load_from = {begin!r}\n"
+    )
+    lab.train(str(path), tmp_path / "rlmix")
+
+
+def test_what_the_first_step_would_refuse_is_told_by_check(lab, tmp_path, capsys):
+    for name, model, message in (
+        ("top_k", {"mix_mode": "attentivemix", "mix_args": {"attentivemix": {"top_k": 40}}}, "top_k must be at most"),
+        ("patches", {"mix_mode": "rmix", "mix_args": {"rmix": {"patches": [16]}}}, "16 patches a side"),
+    ):
+        assert run_command("check", [lab.write(tmp_path, name, model=model)]) == 2
+        assert message in capsys.readouterr().out
 
 
 def test_a_network_without_the_guide_takes_the_checkpoint(lab, tmp_path, frozen):

@@ -87,6 +87,17 @@ class TestSample:
             assert set(sample.names[1:]) == seen - {str(i)}
             assert len(seen) < 20
 
+    def test_the_share_of_moved_blocks_is_the_images_own(self):
+        images = torch.rand(6, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+        batch = Batch((images,), torch.arange(6), torch.arange(6))
+        draws, saliency = torch.Generator().manual_seed(0), images.mean(1).pow(4)
+        mixed = openmix.PuzzleMix(per_sample=True)(images, batch.labels, generator=draws, saliency=saliency)
+        samples = [take_sample(batch, mixed, i, list("abcdef")) for i in range(6)]
+        for i, sample in enumerate(samples):
+            if int(mixed.partner[i]) != i:
+                assert float(sample.share.mean()) == pytest.approx(sample.label[0][1], abs=1e-5)
+        assert len({float(s.share.mean()) for s in samples}) > 1
+
     def test_second_mix_of_a_batch(self):
         """A mix of n images for each of the batch: row B + i is another mix of image i."""
         batch = normalized(make_batch())

@@ -65,7 +65,10 @@ class TestRows:
         )
         rows, notes = mixed_rows(task, make_batch(), range(8), 3, seed=0, epoch=0)
         assert [row.title for row in rows] == ["mixup", "redraw"]
-        assert notes == ["manifoldmix mixes inside the network: no picture"]
+        assert notes == [
+            "manifoldmix mixes inside the network: no picture",
+            "redraw: λ is what cutmix shows; it is weighed anew after the forward pass",
+        ]
         assert all(len(row.samples) == 3 for row in rows)
 
     def test_guided_methods_show_what_guides_them(self):
@@ -88,6 +91,14 @@ class TestRows:
         picture = to_rgb(draw(rows))
         plain = to_rgb(draw(rows[1:]))
         assert picture.shape[1] > 1.4 * plain.shape[1]
+
+    def test_features_are_shown_as_their_mean(self):
+        task = MixUpClassification(ConvNet((4, 8)), ClsMixupHead(8, 8), mix_mode="attentivemix")
+        batch = make_batch()
+        (row,), _ = mixed_rows(task, batch, list("abcdefgh"), 2, seed=0, epoch=0)
+        wanted = task.clean_context(batch).serve(["features"], "eval")["features"].mean(1).clamp(min=0)
+        for i, sample in enumerate(row.samples):
+            np.testing.assert_allclose(sample.salient[0], wanted[i].numpy(), rtol=1e-5)
 
     def test_relabelling_is_shown_by_its_base(self):
         method = openmix.CutMix()

@@ -376,3 +376,67 @@ def test_other_code_bases_arguments_are_known(name, hyper, hint):
     """Where the nearest name would mean something else, or nothing takes its place."""
     with pytest.raises(ValueError, match=re.escape(hint)):
         openmix.build_mixer(name, **hyper)
+
+
+class TestNeeds:
+    """What a user hands over in place of what a method needs, or has it computed on."""
+
+    images, labels = torch.rand(3, 3, 16, 16), torch.tensor([0, 2, 1])
+
+    @pytest.mark.parametrize(
+        ("value", "message"),
+        [
+            (None, "saliency must be a floating point tensor with an entry for each image, got NoneType"),
+            ([[1.0]], "got list"),
+            (torch.ones(3, 16, 16, dtype=torch.int64), "got torch.int64"),
+            (torch.ones(3, 0, 16), r"\(3, 0, 16\)"),
+            (torch.ones(2, 16, 16), "must be of the batch's 3 images, on cpu; got 2 on cpu"),
+            (torch.ones(3, 16, 16, device="meta"), "got 3 on meta"),
+            (-torch.ones(3, 16, 16), "saliency must be finite and at least 0, got values from -1.0 to -1.0"),
+            (torch.full((3, 16, 16), float("nan")), "got values from nan to nan"),
+            (torch.full((3, 16, 16), float("inf")), "to inf"),
+        ],
+    )
+    @pytest.mark.parametrize("name", ["rmix", "puzzlemix", "comixup", "guidedmix"])
+    def test_what_is_no_saliency(self, name, value, message):
+        with pytest.raises(ValueError, match=message):
+            openmix.build_mixer(name)(self.images, self.labels, saliency=value)
+
+    def test_activations_may_be_negative_but_not_infinite(self):
+        mixer = openmix.SnapMix()
+        mixer(self.images, self.labels, cam=-torch.rand(3, 4, 4))
+        with pytest.raises(ValueError, match="cam must be finite, got"):
+            mixer(self.images, self.labels, cam=torch.full((3, 4, 4), float("inf")))
+
+    def test_images_are_looked_at_before_the_model_is(self):
+        net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(768, 3))
+        for images, labels, message in (
+            (self.images.mul(255).to(torch.uint8), self.labels, "images must be floating"),
+            (self.images, self.labels.int(), "labels must be int64"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                openmix.RMix()(images, labels, model=net)
+
+    @pytest.mark.parametrize("training", [True, False])
+    def test_the_mode_is_the_authors_unless_another_is_asked_for(self, training):
+        """R-Mix's pass moves BatchNorm's statistics, Puzzle Mix's does not; either may be told."""
+        for name, asked, moves in (
+            ("rmix", None, True), ("puzzlemix", None, False), ("rmix", "eval", False), ("puzzlemix", "train", True)
+        ):  # fmt: skip
+            net = torch.nn.Sequential(torch.nn.BatchNorm2d(3), torch.nn.Flatten(), torch.nn.Linear(768, 3)).train(
+                training
+            )
+            for mixer in (openmix.build_mixer(name), openmix.Choice([openmix.build_mixer(name)])):
+                before = net[0].running_mean.clone()
+                mixer(self.images, self.labels, model=net, guide_pass=asked)
+                assert torch.equal(before, net[0].running_mean) is not moves
+                assert net.training is training
+
+    def test_a_composition_runs_in_the_mode_of_any(self):
+        assert openmix.Choice([openmix.RMix(), openmix.PuzzleMix()]).guide_pass == "train"
+        assert openmix.Choice([openmix.PuzzleMix(), openmix.CutMix()]).guide_pass == "eval"
+
+    @pytest.mark.parametrize(("name", "hyper"), [("transmix", {"ratio": 2.0}), ("rmix", {"alpha": -1.0})])
+    def test_wrong_values_are_told_when_it_is_built(self, name, hyper):
+        with pytest.raises(ValueError, match=next(iter(hyper))):
+            openmix.build_mixer(name, **hyper)

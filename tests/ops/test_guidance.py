@@ -3,10 +3,12 @@
 import copy
 
 import pytest
+import timm
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from openmix.ops.attention import AttentionTap
 from openmix.ops.guidance import class_activation, input_gradient, last_map, run_in, serve, unwrap
 
 
@@ -67,6 +69,18 @@ class TestInputGradient:
             found = input_gradient(make_net().eval(), *batch)
         assert bool(found.any()) and not found.requires_grad
 
+    def test_in_float16_small_gradients_do_not_vanish(self, batch):
+        """Of images that the network is sure of, the gradient is below what float16 holds, unless it is scaled."""
+        torch.manual_seed(0)
+        net, labels = nn.Sequential(nn.Flatten(), nn.Linear(144, 4)), torch.zeros(5, dtype=torch.int64)
+        net[1].bias.data[0] = 17
+        full = input_gradient(net, batch[0], labels)
+        with torch.autocast("cpu", torch.float16):
+            half = input_gradient(net, batch[0], labels)
+        assert 0 < float(full.amax()) < 5e-8
+        assert float((half == 0).float().mean()) < 0.05
+        assert float(F.cosine_similarity(half.flatten(), full.flatten(), 0)) > 0.95
+
     def test_under_autocast(self, batch):
         net = make_net().eval()
         with torch.autocast("cpu", torch.bfloat16):
@@ -86,7 +100,8 @@ class TestRunIn:
         net[1].eval()  # a frozen BatchNorm in a network that trains
         before = [m.training for m in net.modules()]
         with pytest.raises(KeyError), run_in(mode, net):
-            assert all(m.training == (mode == "train") for m in net.modules())
+            assert net.training == (mode == "train")
+            assert not net[1].training, "what is frozen in a network that trains stays so"
             raise KeyError
         assert [m.training for m in net.modules()] == before
 
@@ -131,6 +146,83 @@ class TestServe:
             served["cam"].mean((1, 2)), net(images)[range(5), labels] - net[8].bias[labels], rtol=1e-5, atol=1e-6
         )
 
+    def test_the_last_classifier_counts(self, batch):
+        net = nn.Sequential(*make_net()[:7], nn.Linear(8, 8), nn.Identity(), nn.Linear(8, 4)).eval()
+        found = serve(["cam"], net, *batch)["cam"]
+        torch.testing.assert_close(found, class_activation(net[:5](batch[0]), net[9].weight, batch[1]))
+
+    def test_hooks_are_gone(self, batch):
+        net = make_net()
+        serve(["features", "cam"], net, *batch)
+        assert not any(m._forward_hooks for m in net.modules())
+
+    def test_what_is_wrapped_runs(self, batch):
+        class Wrapped(nn.DataParallel):
+            def forward(self, *args):
+                raise AssertionError("the wrapper ran")
+
+        net = make_net().eval()
+        found = serve(["saliency"], Wrapped(net), *batch)["saliency"]
+        assert torch.equal(found, serve(["saliency"], net, *batch)["saliency"])
+
+    def test_attention_is_that_of_a_tap_installed_once(self):
+        net = timm.create_model("test_vit", img_size=32, patch_size=4).eval()
+        twin = copy.deepcopy(net)
+        images, labels = torch.rand(2, 3, 32, 32), torch.arange(2)
+        served, tap = serve(["attention", "rollout"], net, images, labels), AttentionTap(twin)
+        for need in ("attention", "rollout"):
+            with torch.no_grad(), tap.recording():
+                twin(images)
+            torch.testing.assert_close(served[need], getattr(tap, need)())
+        hooks = [len(m._forward_hooks) for m in net.modules()]
+        serve(["attention"], net, images, labels)
+        assert [len(m._forward_hooks) for m in net.modules()] == hooks
+
+    @pytest.mark.parametrize("name", ["test_vit", "test_byobnet"])
+    def test_maps_of_timms_networks(self, name):
+        """Tokens are no map, and attention's heads are no channels."""
+        net, batch = timm.create_model(name, num_classes=4).eval(), (torch.rand(2, 3, 160, 160), torch.arange(2))
+        if name == "test_vit":
+            with pytest.raises(TypeError, match="ends in no feature map"):
+                serve(["features"], net, *batch)
+        else:
+            assert torch.equal(serve(["features"], net, *batch)["features"], net.forward_features(batch[0]))
+
+    def test_a_deeper_map_of_one_place_is_not_passed_over(self, batch):
+        net = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.Conv2d(4, 8, 2, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        with pytest.raises(TypeError, match="more than one place"):
+            serve(["features"], net, batch[0][..., :5, :5], batch[1])
+
+    def test_a_network_that_writes_into_its_input(self, batch):
+        net = nn.Sequential(nn.ReLU(inplace=True), make_net()).eval()
+        images = batch[0] - 0.5
+        kept = images.clone()
+        served = serve(["saliency", "features"], net, images, batch[1])
+        assert torch.equal(images, kept)
+        torch.testing.assert_close(served["features"], net[1][:5](images.relu()))
+
+    def test_in_inference_mode(self, batch):
+        net = make_net().eval()
+        with torch.inference_mode():
+            found = serve(["saliency"], net, batch[0] * 1, batch[1])["saliency"]
+        torch.testing.assert_close(found, serve(["saliency"], net, *batch)["saliency"])
+
+    def test_images_in_another_type_than_the_weights(self, batch):
+        net = make_net().eval()
+        found = serve(["saliency"], net, batch[0].bfloat16(), batch[1])["saliency"]
+        assert found.dtype == torch.float32 and bool(found.any())
+
+    @pytest.mark.parametrize(
+        ("model", "message"),
+        [
+            (lambda x: x, "model must be a torch.nn.Module, got function"),
+            (nn.Identity(), r"the network must return logits \(5, num_classes\), got \(5, 3, 6, 8\)"),
+        ],
+    )
+    def test_what_is_no_classifier(self, batch, model, message):
+        with pytest.raises(TypeError, match=message):
+            serve(["saliency"], model, *batch)
+
     def test_a_network_of_tuples(self, batch):
         class Trunk(nn.Module):
             def forward(self, x):
@@ -140,7 +232,7 @@ class TestServe:
 
     def test_what_cannot_be_had(self, batch):
         flat = nn.Sequential(nn.Flatten(), nn.Linear(144, 4))
-        with pytest.raises(TypeError, match="no feature map"):
+        with pytest.raises(TypeError, match="ends in no feature map"):
             serve(["features"], flat, *batch)
         no_classifier = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
         with pytest.raises(TypeError, match="no linear classifier of its last map's 4 channels"):
@@ -150,6 +242,14 @@ class TestServe:
 
 
 class TestUnwrap:
+    def test_distributed(self, tmp_path):
+        torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+        try:
+            net = nn.Linear(2, 2)
+            assert unwrap(nn.parallel.DistributedDataParallel(net)) is net
+        finally:
+            torch.distributed.destroy_process_group()
+
     def test_what_wraps_is_taken_off(self):
         net = nn.Linear(2, 2)
         assert unwrap(net) is net
@@ -158,6 +258,8 @@ class TestUnwrap:
 
 
 def test_class_activation_takes_the_own_labels_weights():
+    with torch.autocast("cpu", torch.bfloat16):
+        assert class_activation(torch.rand(1, 2, 3, 3), torch.rand(4, 2), torch.tensor([0])).dtype == torch.float32
     features = torch.arange(12.0).view(1, 3, 2, 2)
     weight = torch.tensor([[1.0, 0, 0], [0, 1, -1]])
     assert torch.equal(class_activation(features, weight, torch.tensor([0])), features[:, 0])

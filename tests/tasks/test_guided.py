@@ -161,6 +161,8 @@ class TestCleanTerm:
         plain = make_task(mix_mode=mode, guide_pass="train" if mode.endswith("train") else None)
         report = task(batch, at())
         report["loss"].backward()
+        if mode == "by_saliency":  # with a clean term, its mode is that of the term
+            plain.guide_pass = "train"
         total = plain(batch, at())["loss"] + weight * F.cross_entropy(plain.predict(batch.images), batch.labels)
         total.backward()
         torch.testing.assert_close(report["loss"], total)
@@ -180,6 +182,19 @@ class TestCleanTerm:
     def test_a_weight_out_of_range(self, make_task, wrong):
         with pytest.raises(ValueError, match="clean_weight must be a number of at least 0"):
             make_task(clean_weight=wrong)
+
+    def test_beside_a_clean_pass_it_is_one(self, make_task, make_batch, at):
+        task = make_task(clean_pass=True, clean_weight=1.0)
+        task(make_batch(), at())
+        assert {int(m.num_batches_tracked) for m in task.modules() if isinstance(m, nn.BatchNorm2d)} == {2}
+
+    def test_a_pass_in_training_is_not_forgotten(self, make_task, make_batch):
+        task = make_task()
+        clean = task.clean_context(make_batch())
+        for guide_pass in ("train", "eval"):
+            clean.serve(["features"], guide_pass)
+        clean.pass_once()
+        assert {int(m.num_batches_tracked) for m in task.modules() if isinstance(m, nn.BatchNorm2d)} == {1}
 
 
 class TestGuides:
@@ -218,6 +233,19 @@ class TestGuides:
         torch.save(weights, tmp_path / "net.pth")
         FrozenGuide(ConvNet((4,)), checkpoint=str(tmp_path / "net.pth"))
 
+    def test_a_guide_for_some_needs(self, guided, received, make_task, make_batch, at):
+        """OpenMixup's: a frozen network for AttentiveMix, beside Puzzle Mix on the network itself."""
+        modes = [guided("features"), guided("saliency")]
+        guide = FrozenGuide(ConvNet((3,)), serves=["features"])
+        task, batch = make_task(mix_mode=modes, guide=guide), make_batch()
+        wanted = by_hand(task, batch)
+        received.clear()
+        for step in range(8):
+            task(batch, at(step))
+        shapes = {tuple(r.shape) for r in received}
+        assert shapes == {(6, 3, 8, 10), (6, 8, 10)}
+        torch.testing.assert_close(next(r for r in received if r.ndim == 3), wanted, rtol=1e-4, atol=1e-8)
+
     def test_a_missing_file(self, tmp_path):
         with pytest.raises(ValueError, match=r"no file of weights .*none.pth"):
             FrozenGuide(ConvNet((4,)), checkpoint=str(tmp_path / "none.pth"))
@@ -225,22 +253,22 @@ class TestGuides:
     def test_the_average_follows_by_its_formula(self, guided, received, make_task, make_batch, at):
         task, batch = make_task(mix_mode=guided("saliency"), guide=EMAGuide(momentum=0.25)), make_batch()
         optimizer = torch.optim.SGD([p for g in task.parameter_groups() for p in g["params"]], lr=0.5)
-        wanted = None
+        wanted = task.head.fc.weight.detach().clone()
         for step in range(3):
             optimizer.zero_grad()
             task(batch, at(step))["loss"].backward()
             optimizer.step()
             task.after_step(at(step))
             weight = task.head.fc.weight.detach()
-            wanted = weight.clone() if wanted is None else 0.75 * wanted + 0.25 * weight
-        average = task.guide.average.module[2].fc.weight
+            wanted = 0.75 * wanted + 0.25 * weight
+        average = task.guide.average[2].fc.weight
         torch.testing.assert_close(average, wanted)
         assert not any(p is average for group in task.parameter_groups() for p in group["params"])
         task(batch, at(3))
         found, stand_in = received[-1], make_task(mix_mode="vanilla")
         stand_in.load_state_dict({
             f"{name}.{k}": v
-            for name, m in zip(("backbone", "neck", "head"), task.guide.average.module, strict=True)
+            for name, m in zip(("backbone", "neck", "head"), task.guide.average, strict=True)
             for k, v in m.state_dict().items()
         })  # fmt: skip
         torch.testing.assert_close(found, by_hand(stand_in, batch), rtol=1e-4, atol=1e-8)
@@ -271,8 +299,55 @@ class TestTransformers:
             torch.testing.assert_close(found, again)
         assert not torch.equal(attention, clean_attention)
 
+    def test_clean_needs_run_in_the_methods_mode(self, received, make_task, make_batch, at):
+        for guide_pass, own, moves in (
+            ("eval", None, 1),
+            ("train", None, 2),
+            ("train", "eval", 1),
+            ("eval", "train", 2),
+        ):
+
+            def looks_back(mixed, *, clean_logits):
+                received.append(clean_logits)
+                return mixed.target
+
+            mixer("LooksBack", kind="label", needs=("clean_logits",), base="cutmix", guide_pass=guide_pass)(looks_back)
+            task = make_task(mix_mode="looks_back", guide_pass=own)
+            task(make_batch(), at())
+            assert not received[-1].requires_grad
+            norms = [m for m in task.modules() if isinstance(m, nn.BatchNorm2d)]
+            assert {int(m.num_batches_tracked) for m in norms} == {moves}
+
 
 class TestWhatCannotBeServed:
+    def test_saliency_of_mixed_images(self, own_methods, make_task):
+        @mixer("Late", kind="label", needs=("saliency",), base="cutmix")
+        def late(mixed, *, saliency):
+            return mixed.target
+
+        with pytest.raises(ValueError, match="saliency: this task does not compute it for mixed images"):
+            make_task(mix_mode="late")
+
+    def test_logits_without_a_head(self, own_methods, make_task):
+        @mixer("LogitsToo", kind="label", needs=("clean_logits",), base="cutmix")
+        def logits_too(mixed, *, clean_logits):
+            return mixed.target
+
+        with pytest.raises(ValueError, match="it takes a network with a head"):
+            make_task(mix_mode="logits_too", guide=FrozenGuide(ConvNet((4,))))
+
+    def test_a_guide_of_other_classes(self, guided, make_task):
+        with pytest.raises(ValueError, match="the guide's head has num_classes=7, the task's has 5"):
+            make_task(mix_mode=guided("saliency"), guide=FrozenGuide(ConvNet((4,)), ClsMixupHead(7, 4)))
+
+    def test_a_guide_that_is_none(self, make_task):
+        with pytest.raises(ValueError, match="guide must be an EMAGuide, FrozenGuide or SpectralResidual, got ConvNet"):
+            make_task(guide=ConvNet((4,)))
+
+    def test_needs_that_nobody_knows_to_serve(self):
+        with pytest.raises(ValueError, match="serves must be one of 'saliency', .* got 'aura'"):
+            FrozenGuide(ConvNet((4,)), serves=["aura"])
+
     @pytest.mark.parametrize("need", ["attention", "rollout"])
     def test_attention_of_a_convnet(self, guided, make_task, need):
         with pytest.raises(ValueError, match=f"by_{need} needs what cannot be had of ConvNet: "):
