@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib
 import inspect
+import math
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -297,19 +298,19 @@ class Mixer:
 
 
 def _check_need(name: str, value: Any, images: Tensor) -> None:
-    """Raise ValueError unless a need is a tensor that can be of these images; its numbers are looked at on a CPU only."""
+    """Raise ValueError unless a need can be of these images; its numbers are looked at on a CPU only."""
     if not isinstance(value, Tensor) or not value.is_floating_point() or 0 in value.shape:
         got = f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
         raise ValueError(f"{name} must be a floating point tensor with an entry for each image, got {got}")
     if len(value) != len(images) or value.device != images.device:
-        raise ValueError(
-            f"{name} must be of the batch's {len(images)} images, on {images.device}; got {len(value)} on {value.device}"
-        )
+        got = f"{len(value)} on {value.device}"
+        raise ValueError(f"{name} must be of the batch's {len(images)} images, on {images.device}; got {got}")
     if value.device.type == "cpu" and not torch.compiler.is_compiling():
-        low, high = value.detach().aminmax()
-        if not (-torch.inf if name in SIGNED else 0) <= low <= high < torch.inf:  # so written, NaN fails as well
-            least = "finite" if name in SIGNED else "finite and at least 0"
-            raise ValueError(f"{name} must be {least}, got values from {float(low)} to {float(high)}")
+        low, high = (bound.item() for bound in value.aminmax())
+        least = -math.inf if name in SIGNED else 0
+        if not (least <= low and -math.inf < low <= high < math.inf):  # so written, NaN fails as well
+            wanted = "finite" if name in SIGNED else "finite and at least 0"
+            raise ValueError(f"{name} must be {wanted}, got values from {low} to {high}")
 
 
 @functools.cache

@@ -60,7 +60,7 @@ class Composition:
 
     @property
     def guide_pass(self) -> GuidePass:
-        """The default of the argument: 'train' where one of its mixers' authors run the network in that mode for what it needs."""
+        """The argument's default: 'train' where one of its mixers' authors run the network so for what it needs."""
         return "train" if any(m.guide_pass == "train" for m in self.mixers if m.needs) else "eval"
 
     def draw(self, generator: torch.Generator | None = None, epoch: int | None = None) -> Mixer | Composition:

@@ -152,7 +152,8 @@ class EMAGuide(Guide):
     """The exponential moving average of the network that is being trained, BatchNorm's statistics included.
 
     After each step ``ema = (1 - momentum) * ema + momentum * weights``; it begins as the weights that the run begins
-    with. It is part of checkpoints. It is not ``EMAHook``'s average, which is for validation and may have another momentum.
+    with. It is part of checkpoints. It is not ``EMAHook``'s average, which is for validation and may have another
+    momentum.
 
     Args:
         momentum: the share of the new weights, in (0, 1). Default 0.001, as is usual for teachers.

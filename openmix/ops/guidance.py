@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 __all__ = [
-    "LOSS_SCALE", "check_logits", "class_activation", "input_gradient", "last_map", "rms_over_channels", "run_in", "serve", "unwrap",
+    "LOSS_SCALE", "check_logits", "class_activation", "input_gradient", "last_map", "rms_over_channels", "run_in",
+    "serve", "unwrap",
 ]  # fmt: skip
 
 

@@ -110,7 +110,8 @@ def test_an_agent_begins_anew(lab, tmp_path):
     path.write_text(
         '"""RL-Mix from weights."""\n_base_ = "./tiny.py"\n'
         'model = dict(_delete_=True, type="RLMixClassification", batch_size=8, n_steps=4, minibatch=2,\n'
-        '    backbone=dict(type="ConvNet", widths=[4, 8], in_channels=1), head=dict(type="ClsMixupHead", num_classes=10))\n'
+        '    backbone=dict(type="ConvNet", widths=[4, 8], in_channels=1),\n'
+        '    head=dict(type="ClsMixupHead", num_classes=10))\n'
         f"load_from = {begin!r}\n"
     )
     lab.train(str(path), tmp_path / "rlmix")

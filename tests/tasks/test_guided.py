@@ -345,7 +345,7 @@ class TestWhatCannotBeServed:
             make_task(guide=ConvNet((4,)))
 
     def test_needs_that_nobody_knows_to_serve(self):
-        with pytest.raises(ValueError, match="serves must be one of 'saliency', .* got 'aura'"):
+        with pytest.raises(ValueError, match=r"serves must be one of 'saliency', .* got 'aura'"):
             FrozenGuide(ConvNet((4,)), serves=["aura"])
 
     @pytest.mark.parametrize("need", ["attention", "rollout"])
