@@ -181,7 +181,7 @@ class TestMixing:
         assert fate(convert_config(old(model=model))[1], "model.backbone_k")[0] == "meaningless"
         from openmix.mixers.catalog import get_method
 
-        monkeypatch.setitem(get_method("cutmix").__dict__, "needs", ("saliency",))
+        monkeypatch.setitem(get_method("cutmix").__dict__, "needs", ("features",))
         assert fate(convert_config(old(model=model))[1], "model.backbone_k")[0] == "no equivalent"
 
     def test_puzzle_mix(self, old, tmp_path):
