@@ -22,7 +22,7 @@ from openmix.ops.target import Mixed
 
 __all__ = ["comixup", "draw_comixup"]
 
-MOST_BLOCKS = 4  # the solver's tables have 6 ** blocks entries
+MOST_BLOCKS = 4  # the solver's tables have 5 ** blocks entries a cell
 
 
 @mixer(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from openmix.mixers.catalog import mixer
 from openmix.ops.checks import check_choice
+from openmix.ops.patches import unit_mass
 from openmix.ops.plans import BlendPlan, check_batch, mix
 from openmix.ops.random import sample_partner
 from openmix.ops.saliency import gaussian_blur
@@ -80,10 +81,7 @@ def guidedmix(
 
 def saliency_shares(saliency: Tensor) -> Tensor:
     """Return the blurred maps (B, H, W) in float32, each of sum 1."""
-    maps = saliency.detach().float()
-    highest = maps.amax((1, 2), keepdim=True)
-    # by the largest first, as sums of large numbers overflow
-    maps = gaussian_blur(torch.where(highest > 0, maps / highest, 1.0), 7, 3.0)
+    maps = gaussian_blur(unit_mass(saliency), 7, 3.0)
     return maps / maps.sum((1, 2), keepdim=True)
 
 

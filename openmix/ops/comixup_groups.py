@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from openmix.ops.patches import unit_mass
+
 __all__ = ["Partitions", "compatibility", "saliency_shares"]
 
 PEAK_WINDOW = 8  # pixels a side, the authors': over which saliency is averaged before its peak is looked for
@@ -58,10 +60,7 @@ def saliency_shares(saliency: Tensor, blocks: int) -> Tensor:
     >>> saliency_shares(torch.tensor([[[3.0, 1.0], [0.0, 0.0]]]), 2)
     tensor([[0.7500, 0.2500, 0.0000, 0.0000]])
     """
-    cells = F.adaptive_avg_pool2d(saliency.float(), blocks).flatten(1)
-    cells = cells / cells.amax(1, keepdim=True)  # sums of tiny numbers vanish
-    shares = cells / cells.sum(1, keepdim=True)
-    return torch.where(shares.isfinite(), shares, 1 / blocks**2)
+    return unit_mass(F.adaptive_avg_pool2d(saliency.float(), blocks)).flatten(1)
 
 
 def compatibility(saliency: Tensor, parts: Partitions, omega: float) -> Tensor:

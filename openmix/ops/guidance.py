@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from openmix.ops.attention import AttentionTap
+
 __all__ = [
     "LOSS_SCALE", "check_logits", "class_activation", "input_gradient", "last_map", "rms_over_channels", "run_in",
     "serve", "unwrap",
@@ -187,32 +189,26 @@ def _cam(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     return class_activation(features, classifiers[-1].weight, labels)
 
 
-@torch.no_grad()
 def _attention(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    tap = _tap(model)
-    with tap.recording():
-        model(images.clone())
-    return tap.attention()
+    return _recorded(model, images).attention()
+
+
+def _rollout(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    return _recorded(model, images).rollout()
 
 
 @torch.no_grad()
-def _rollout(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    tap = _tap(model)
-    with tap.recording():
-        model(images.clone())
-    return tap.rollout()
-
-
-def _tap(model: nn.Module) -> Any:
-    from openmix.ops.attention import AttentionTap
-
-    tap = getattr(model, "_openmix_tap", None)  # with its hooks, it stays with the network
+def _recorded(model: nn.Module, images: Tensor) -> AttentionTap:
+    """Run a transformer on images, and return what has seen it."""
+    tap: Any = getattr(model, "_openmix_tap", None)  # with its hooks, it stays with the network
     if tap is None:
         try:
             tap = AttentionTap(model)
         except ValueError as error:
             raise TypeError(str(error)) from error
         model._openmix_tap = tap  # type: ignore[assignment]  hooks are installed once a network
+    with tap.recording():
+        model(images.clone())
     return tap
 
 

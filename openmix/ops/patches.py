@@ -26,7 +26,7 @@ def masks_of(name: str, mixed: Mixed) -> Tensor:
 
 
 def unit_mass(maps: Tensor) -> Tensor:
-    """Return maps (B, h, w) >= 0 divided by their sums, in float32; a map that is zero everywhere becomes uniform.
+    """Return maps (B, h, w) >= 0 divided by their sums, in float32; one that is all zero or not finite becomes uniform.
 
     >>> unit_mass(torch.tensor([[[1.0, 3.0]], [[0.0, 0.0]]]))
     tensor([[[0.2500, 0.7500]],
@@ -35,7 +35,7 @@ def unit_mass(maps: Tensor) -> Tensor:
     """
     maps = maps.detach().float()
     peak = maps.amax((1, 2), keepdim=True)  # maps of tiny or huge numbers have no usable sum
-    maps = torch.where(peak > 0, maps / torch.where(peak > 0, peak, 1), 1)
+    maps = torch.where((peak > 0) & (peak < torch.inf), maps / peak, 1.0)
     return maps / maps.sum((1, 2), keepdim=True)
 
 

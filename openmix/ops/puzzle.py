@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from openmix.ops.grid_energy import GridEnergy
+from openmix.ops.patches import unit_mass
 
 __all__ = ["border_contrasts", "label_prior", "puzzle_energy", "saliency_shares"]
 
@@ -84,11 +85,7 @@ def saliency_shares(saliency: Tensor, rows: int, columns: int) -> Tensor:
     >>> saliency_shares(torch.tensor([[[1.0, 3.0], [0.0, 4.0]]]), 1, 2)
     tensor([[[0.1250, 0.8750]]])
     """
-    blocks = F.adaptive_avg_pool2d(saliency.detach().float(), (rows, columns))
-    peak = blocks.amax((1, 2), keepdim=True)
-    usable = (peak > 0) & (peak < torch.inf)
-    blocks = torch.where(usable, blocks / peak, 1.0)  # first by the peak: a sum of very small values may be 0
-    return blocks / blocks.sum((1, 2), keepdim=True)
+    return unit_mass(F.adaptive_avg_pool2d(saliency.detach().float(), (rows, columns)))
 
 
 def label_prior(lam: Tensor, n_labels: int) -> Tensor:
