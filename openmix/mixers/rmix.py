@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from openmix.mixers.catalog import mixer
 from openmix.ops.checks import check_choice, check_flag, check_integer, check_positive
+from openmix.ops.patches import patches_to_pixels
 from openmix.ops.plans import BlendPlan, check_batch, mix
 from openmix.ops.random import sample_beta, sample_integers, sample_partner
 from openmix.ops.target import Mixed
@@ -146,15 +147,7 @@ def plan_rmix(
     tau, lam, partner = (t.to(saliency.device, non_blocking=True) for t in (tau, lam, partner))
     top = top_patches(saliency, tau, grid)
     own = torch.where(top == top[partner], lam[:, None, None], top)
-    return BlendPlan(partner, _spread(_spread(own, 2, size[1]), 1, size[0])[:, None])
-
-
-def _spread(patches: Tensor, dim: int, side: int) -> Tensor:
-    """Repeat a dimension's entries to length ``side``: pixel i shows entry ``i * n // side`` of n."""
-    n = patches.shape[dim]
-    if side % n == 0:  # as below, in half the time
-        return patches.repeat_interleave(side // n, dim)
-    return patches.index_select(dim, torch.arange(side, device=patches.device) * n // side)
+    return BlendPlan(partner, patches_to_pixels(own, size))
 
 
 def top_patches(saliency: Tensor, tau: Tensor, grid: int) -> Tensor:

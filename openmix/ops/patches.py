@@ -60,13 +60,17 @@ def mass_of_sources(masks: Tensor, mass: Tensor, mode: str = "area") -> Tensor:
 
 
 def patches_to_pixels(patches: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return a mask of patches (N, h, w) as one of pixels (N, 1, H, W), whole or not: pixel y is in row y * h // H.
+    """Return values of patches (N, h, w) as those of pixels (N, 1, H, W), whole or not: pixel y is in row y * h // H.
 
     >>> patches_to_pixels(torch.tensor([[[True, False]]]), (1, 5))
     tensor([[[[ True,  True,  True, False, False]]]])
     """
-    rows, columns = (
-        torch.arange(side, device=patches.device) * count // side
-        for side, count in zip(size, patches.shape[1:], strict=True)
-    )
-    return patches[:, rows][:, :, columns][:, None]
+    return _spread(_spread(patches, 2, size[1]), 1, size[0])[:, None]
+
+
+def _spread(patches: Tensor, dim: int, side: int) -> Tensor:
+    """Repeat a dimension's entries to length ``side``: pixel i shows entry ``i * n // side`` of n."""
+    n = patches.shape[dim]
+    if side % n == 0:  # as below, in half the time
+        return patches.repeat_interleave(side // n, dim)
+    return patches.index_select(dim, torch.arange(side, device=patches.device) * n // side)

@@ -56,15 +56,26 @@ def at() -> Callable[..., StepContext]:
 
 
 @pytest.fixture
-def make_task() -> Callable[..., MixUpClassification]:
-    """A mixing task of five classes, on a ConvNet of two stages or on ``backbone``."""
+def received() -> list[Any]:
+    """What a test's own methods were handed, call by call."""
+    return []
+
+
+@pytest.fixture
+def make_task(received) -> Callable[..., MixUpClassification]:
+    """A mixing task of five classes, on a ConvNet of two stages or on ``backbone``.
+
+    A method is tried out when it is built; what it was handed then does not count.
+    """
 
     def make(backbone: nn.Module | None = None, seed: int = 0, **arguments: Any) -> MixUpClassification:
         torch.manual_seed(seed)
         backbone = ConvNet((4, 8)) if backbone is None else backbone
         head = ClsMixupHead(num_classes=5, in_channels=backbone.out_channels[-1])  # type: ignore[index, arg-type]
         nn.init.normal_(head.fc.weight)  # larger than its own, so that losses tell mixes apart
-        return MixUpClassification(backbone, head, **arguments)
+        task = MixUpClassification(backbone, head, **arguments)
+        received.clear()
+        return task
 
     return make
 

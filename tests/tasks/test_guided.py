@@ -25,24 +25,6 @@ VIT = {
 
 
 @pytest.fixture
-def received() -> list[Tensor]:
-    """What the methods below were handed, call by call."""
-    return []
-
-
-@pytest.fixture
-def make_task(make_task, received):
-    """A method is tried out when it is built; what it was handed then does not count."""
-
-    def make(*args, **arguments):
-        task = make_task(*args, **arguments)
-        received.clear()
-        return task
-
-    return make
-
-
-@pytest.fixture
 def guided(own_methods, received):
     """Enter methods that blend by what they need: ``by_NEED``, and ``by_NEED_train`` in that mode."""
 

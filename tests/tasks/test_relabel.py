@@ -13,24 +13,6 @@ pytestmark = pytest.mark.usefixtures("own_methods")
 
 
 @pytest.fixture
-def received() -> list[dict]:
-    """What the method was handed, call by call."""
-    return []
-
-
-@pytest.fixture
-def make_task(make_task, received):
-    """A method is tried out when it is built; what it was handed then does not count."""
-
-    def make(*args, **arguments):
-        task = make_task(*args, **arguments)
-        received.clear()
-        return task
-
-    return make
-
-
-@pytest.fixture
 def strong_labels(own_methods, received) -> str:
     """Weigh each label by the strength of its source's features; the name of the method."""
 
