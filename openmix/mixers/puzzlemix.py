@@ -16,8 +16,7 @@ from torch import Tensor
 from openmix.mixers.catalog import mixer
 from openmix.ops.checks import check_flag, check_integer, check_number, check_positive
 from openmix.ops.grid_solver import minimise
-from openmix.ops.move_plans import MovePlan
-from openmix.ops.patches import patches_to_pixels
+from openmix.ops.move_plans import MovePlan, block_of_lines
 from openmix.ops.plans import BlendPlan, check_batch, mix
 from openmix.ops.puzzle import puzzle_energy, saliency_shares
 from openmix.ops.random import sample_beta, sample_integers, sample_partner
@@ -124,8 +123,8 @@ def puzzlemix(
     )  # fmt: skip
     share = minimise(energy).labels.float() / (n_labels - 1)
     if not transport:
-        return mix(images, labels, BlendPlan(partner, patches_to_pixels(share, (height, width))))
-    share = patches_to_pixels(share, (n * parts, n * parts))[:, 0]
+        return mix(images, labels, BlendPlan(partner, _enlarged(share, height, width)[:, None]))
+    share = _enlarged(share, n * parts, n * parts)
     source, _ = transport_blocks(torch.cat([fine, fine[partner]]), torch.cat([share > 0, share < 1]), t_eps)
     plan = MovePlan(partner, share[:, None], source[:batch], source[batch:], (height, width))
     return mix(images, labels, plan)
@@ -179,3 +178,9 @@ def _parts(tall: int, wide: int, n: int, t_size: int) -> int:
     """Return into how many parts a side to divide each of n x n blocks of ``tall`` x ``wide`` pixels."""
     parts = range(1, FINEST // n + 1)
     return max((m for m in parts if tall % m == wide % m == 0 and min(tall, wide) // m >= t_size), default=1)
+
+
+def _enlarged(share: Tensor, height: int, width: int) -> Tensor:
+    """Return the shares of blocks (B, n, n) for each of so many rows and columns."""
+    rows, columns = (block_of_lines(side, share.shape[1], share.device) for side in (height, width))
+    return share.index_select(1, rows).index_select(2, columns)
