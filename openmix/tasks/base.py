@@ -31,9 +31,27 @@ class Task(nn.Module):
         """Return logits (B, num_classes) for normalised images (B, C, H, W)."""
         raise NotImplementedError
 
+    def predictions(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the logits of every network that is evaluated, by name, for normalised images (B, C, H, W).
+
+        The first entry is what :meth:`predict` returns, and is what the metrics are of. Any other gives ``top1_NAME``
+        beside them.
+        """
+        return {"": self.predict(images)}
+
+    def compiled(self) -> list[nn.Module]:
+        """Return the modules that ``train_cfg.compile`` compiles; the default is the backbone."""
+        return [self.get_submodule("backbone")]
+
     def parameter_groups(self) -> Iterable[dict[str, Any]]:
-        """Return the optimizer's parameter groups; the default is one group of all that can be trained."""
+        """Return the optimizer's parameter groups; the default is one group of all that can be trained.
+
+        A group's ``name``, where it has one, is what ``param_scheduler`` calls it by.
+        """
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
+
+    def begin(self) -> None:
+        """Take notice of weights that the networks were given after they were built; nothing by default."""
 
     def after_step(self, context: StepContext) -> None:
         """Do what follows an optimizer step, such as moving a teacher or a queue; nothing by default."""
