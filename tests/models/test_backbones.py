@@ -73,6 +73,50 @@ def test_what_a_hook_changes_the_next_stage_sees(name):
     assert all(not torch.equal(c, p) for c, p in zip(changed[2:], plain[2:], strict=True))
 
 
+def state_of(network: nn.Module) -> dict[str, torch.Tensor]:
+    return {key: t.clone() for key, t in network.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_the_first_maps_alone(name):
+    """In training: bit for bit those of the whole network, drawn noise included; nothing behind them runs."""
+    network = build(name)
+    images = torch.rand(2, 3, 16, 16)
+    stages = [network.get_submodule(stage) for stage in network.stage_names]
+    start = state_of(network)
+    torch.manual_seed(1)
+    whole = network(images)
+    after = state_of(network)
+    ran = []
+    for module in network.modules():
+        module.register_forward_hook(lambda m, a, out: ran.append(m))
+    for upto in range(1, len(stages) + 1):
+        network.load_state_dict(start)
+        ran.clear()
+        torch.manual_seed(1)
+        maps = network(images, upto=upto)
+        assert isinstance(maps, tuple)
+        assert len(maps) == upto
+        assert all(torch.equal(m, w) for m, w in zip(maps, whole, strict=False))
+        assert [m for m in ran if m in stages] == stages[:upto]
+        moved = {key for key, t in network.state_dict().items() if not torch.equal(t, start[key])}
+        assert all(torch.equal(network.state_dict()[key], after[key]) for key in moved)
+        if upto < len(stages):
+            assert ran[-2:] == [stages[upto - 1], network]
+            assert not [key for key in moved if key.startswith(tuple(network.stage_names[upto:]))]
+        else:
+            assert moved == {key for key, t in after.items() if not torch.equal(t, start[key])}
+
+
+@pytest.mark.parametrize("upto", [0, -1, 9, 1.0, True, "1"])
+@pytest.mark.parametrize("name", ALL)
+def test_other_numbers_of_maps_are_refused(name, upto):
+    network = build(name)
+    numbers = ", ".join(str(i) for i in range(1, len(network.stage_names) + 1))
+    with pytest.raises(ValueError, match=f"^upto must be one of {numbers}, got {upto!r}$"):
+        network(torch.rand(2, 3, 16, 16), upto=upto)
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_no_backbone_has_a_classifier(name):
     network = build(name)

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from openmix.models.backbones.checks import check_one_of
+
 __all__ = ["StagedNetwork"]
 
 
@@ -25,11 +27,23 @@ class StagedNetwork(nn.Module):
         """Return what is pooled for the last stage's output: a pre-activation network's last norm belongs here."""
         return x
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the feature maps of all stages for images (B, C, H, W); the last one is what a classifier pools."""
+    def forward(self, images: Tensor, upto: int | None = None) -> tuple[Tensor, ...]:
+        """Return the feature maps of all stages for images (B, C, H, W); the last one is what a classifier pools.
+
+        Args:
+            images: (B, C, H, W).
+            upto: return the maps of the first ``upto`` stages alone, and run nothing behind them; default all.
+
+        Raises:
+            ValueError: ``upto`` is not between 1 and the number of stages.
+        """
+        if upto is not None:
+            check_one_of("upto", upto, range(1, len(self.stage_names) + 1))
         x = self.stem(images)
         features = []
-        for name in self.stage_names:
+        for name in self.stage_names[:upto]:
             x = self.get_submodule(name)(x)
             features.append(x)
-        return (*features[:-1], self.finish(x))
+        if len(features) == len(self.stage_names):
+            features[-1] = self.finish(x)
+        return tuple(features)

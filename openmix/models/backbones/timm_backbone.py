@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from openmix.models.backbones.checks import check_one_of
 from openmix.models.backbones.timm_anatomy import examine
 from openmix.ops.checks import check_flag, check_integer, check_probability
 
@@ -124,8 +125,25 @@ class TimmBackbone(nn.Module):
         x = x.movedim(self._channel_dim, 1)
         return x if x.ndim == 4 else x.unflatten(2, tuple(grid))
 
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the feature maps for images (B, C, H, W); the last one is what a classifier pools."""
+    def forward(self, images: Tensor, upto: int | None = None) -> tuple[Tensor, ...]:
+        """Return the feature maps for images (B, C, H, W); the last one is what a classifier pools.
+
+        Args:
+            images: (B, C, H, W).
+            upto: return the first ``upto`` maps alone, and run nothing behind them; default all. Networks that make
+                their maps side by side or at the end (HRNet, CrossViT) are run whole, or nearly.
+
+        Raises:
+            ValueError: ``upto`` is not between 1 and the number of maps.
+        """
+        if upto is not None:
+            check_one_of("upto", upto, range(1, len(self._indices) + 1))
+        if upto is not None and upto < len(self._indices):
+            first = self._indices[:upto]
+            maps = self.net.forward_intermediates(
+                images, indices=first, output_fmt="NCHW", stop_early=True, intermediates_only=True
+            )
+            return tuple(maps)
         x, maps = self.net.forward_intermediates(images, indices=self._indices, output_fmt="NCHW")
         return (*maps[:-1], self.finish(x, maps[-1].shape[2:]))
 
