@@ -83,6 +83,11 @@ def build_task(cfg: Any, device: str | None = None) -> tasks.Task:
         built = {key: build(cfg[key], MODELS) for key in ("backbone", "neck") if isinstance(cfg.get(key), Mapping)}
         if isinstance(cfg.get("head"), Mapping):
             built["head"] = build({**_inferred_channels(cfg["head"], built.get("backbone")), **cfg["head"]}, MODELS)
+        if isinstance(cfg.get("head_one"), Mapping):
+            one = cfg["head_one"]
+            built["head_one"] = build({**_inferred_channels(one, built.get("backbone")), **one}, MODELS)
+        if isinstance(cfg.get("mix_block"), Mapping):
+            built["mix_block"] = _build_mix_block(cfg, built.get("backbone"))
         if isinstance(cfg.get("guide"), Mapping):  # last, so that the network begins as it does without one
             built["guide"] = _build_guide(cfg["guide"])
     return build({**cfg, **built}, TASKS)
@@ -96,6 +101,18 @@ def _build_guide(cfg: Mapping[str, Any]) -> Any:
     if isinstance(cfg.get("head"), Mapping):
         cfg["head"] = build({**_inferred_channels(cfg["head"], cfg.get("backbone")), **cfg["head"]}, MODELS)
     return build(cfg, MODELS)
+
+
+def _build_mix_block(cfg: Mapping[str, Any], backbone: Any) -> Any:
+    """Build a task's mix block; its channels may be left out, and are those of the task's ``mask_layer``."""
+    parameters = inspect.signature(lookup(cfg.get("type"), TASKS)).parameters
+    channels = getattr(backbone, "out_channels", None)
+    if "mask_layer" not in parameters or not isinstance(channels, tuple | list):
+        return build(cfg["mix_block"], MODELS)
+    layer = cfg.get("mask_layer", parameters["mask_layer"].default)
+    if type(layer) is not int or not -len(channels) <= layer < len(channels):
+        raise UserError(f"mask_layer must be one of the backbone's {len(channels)} maps, counted from 0, got {layer!r}")
+    return build({"in_channels": channels[layer], **cfg["mix_block"]}, MODELS)
 
 
 def _inferred_channels(head: Mapping[str, Any], backbone: Any) -> dict[str, int]:
@@ -230,6 +247,8 @@ SLOTS = {
     "guide": MODELS,
     "neck": MODELS,
     "head": MODELS,
+    "head_one": MODELS,
+    "mix_block": MODELS,
     "loss": MODELS,
     "dataset": DATASETS,
     "loaders": LOADERS,

@@ -25,12 +25,12 @@ from openmix.models.losses import (
     MixCrossEntropy,
     MixSoftmaxBinaryCrossEntropy,
 )
+from openmix.models.mix_block import PixelMixBlock
 from openmix.models.necks import GlobalAveragePooling
 
 __all__ = [
     "VGG", "ClsHead", "ClsMixupHead", "ConvNet", "DecoupledCrossEntropy", "DenseNet", "EMAGuide", "FrozenGuide",
     "GlobalAveragePooling", "MixBinaryCrossEntropy", "MixCrossEntropy", "MixSoftmaxBinaryCrossEntropy", "MobileNetV2",
-    "PreActResNet", "PyramidNet", "ResNeXt", "ResNeXt29_4_24", "ResNeXt_CIFAR", "ResNet", "ResNet_CIFAR", "ShakeShake",
-    "ShakeShakeNeXt",
-    "SpectralResidual", "TimmBackbone", "WideResNet",
+    "PixelMixBlock", "PreActResNet", "PyramidNet", "ResNeXt", "ResNeXt29_4_24", "ResNeXt_CIFAR", "ResNet",
+    "ResNet_CIFAR", "ShakeShake", "ShakeShakeNeXt", "SpectralResidual", "TimmBackbone", "WideResNet",
 ]  # fmt: skip

@@ -5,7 +5,6 @@ In a config: ``model = dict(..., guide=dict(type='EMAGuide'))``.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from openmix.models.averages import average_of, follow
 from openmix.models.necks import GlobalAveragePooling
 from openmix.models.network_maps import NEEDS, NetworkMaps
 from openmix.models.weights import fit_weights, read_weights
@@ -172,7 +172,7 @@ class EMAGuide(Guide):
     def attach(self, backbone: nn.Module, neck: nn.Module, head: nn.Module) -> None:
         """See :class:`Guide`."""
         self._student = (nn.ModuleList([backbone, neck, head]),)  # in a tuple, a module is no part of this one
-        self.average = copy.deepcopy(self._student[0]).requires_grad_(False).eval()
+        self.average = average_of(self._student[0]).eval()
         self.maps = NetworkMaps(*self.average)  # type: ignore[misc]
 
     def require(self, needs: Sequence[str]) -> None:
@@ -187,17 +187,6 @@ class EMAGuide(Guide):
         """See :class:`Guide`."""
         self.average.load_state_dict(self._student[0].state_dict())
 
-    @torch.no_grad()
     def follow(self) -> None:
         """See :class:`Guide`."""
-        pairs = list(zip(self._tensors(self.average), self._tensors(self._student[0]), strict=True))
-        ours, theirs = zip(*((a, b.detach()) for a, b in pairs if a.is_floating_point()), strict=True)
-        # torch's AveragedModel would ask the device, twice a step, whether it is the first one
-        torch._foreach_lerp_(list(ours), list(theirs), self.momentum)
-        for a, b in pairs:
-            if not a.is_floating_point():
-                a.copy_(b)
-
-    @staticmethod
-    def _tensors(module: nn.Module) -> list[Tensor]:
-        return [*module.parameters(), *module.buffers()]
+        follow(self.average, self._student[0], self.momentum, buffers=True)

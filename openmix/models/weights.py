@@ -31,8 +31,8 @@ CLASSIFIER = re.compile(
 )
 HEAD = "head.fc."
 TRUNK = "backbone."
-# what a task has beside its network: a guide, and what learns how to mix
-BESIDE = ("guide.", "learner.")
+# what a task has beside its network: a guide, a momentum encoder, and what learns how to mix
+BESIDE = ("guide.", "learner.", "teacher.", "mix_block.", "head_one.")
 DEPTH = 4  # of containers in containers; a file may hold one that holds itself
 SHOWN = 3  # names of each kind in an error message
 

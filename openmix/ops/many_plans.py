@@ -19,7 +19,8 @@ class SumPlan(OnDevice):
 
     Attributes:
         sources: int64 (B, K), the image itself first.
-        shares: float32 (B, K), each row summing to 1.
+        shares: float32 (B, K), or pixel by pixel (B, K, H, W), summing to 1 over K. They may be on the way of a
+            gradient: that of the images by them is then computed as well.
     """
 
     sources: Tensor
@@ -28,20 +29,20 @@ class SumPlan(OnDevice):
     @property
     def weights(self) -> Tensor:
         """See :class:`~openmix.ops.plans.Plan`."""
-        return self.shares
+        return self.shares if self.shares.ndim == 2 else self.shares.mean((2, 3))
 
     @property
     def masks(self) -> Tensor:
         """See :class:`~openmix.ops.plans.Plan`."""
-        return self.shares[:, :, None, None]
+        return self.shares[:, :, None, None] if self.shares.ndim == 2 else self.shares
 
     def apply(self, x: Tensor, interpolation: str | None = None) -> Tensor:
         """Blend in float32 at least and cast back; integers are refused with TypeError."""
-        check_size(x, len(self.sources), None)
+        check_size(x, len(self.sources), None if self.shares.ndim == 2 else tuple(self.shares.shape[2:]))
         if not x.is_floating_point():
             raise TypeError(f"cannot blend {x.dtype}: this method mixes images by shares; pass floating point values")
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        shares = self.shares[:, :, None, None, None].to(wide.dtype)
+        shares = self.masks[:, :, None].to(wide.dtype)
         mixed = wide * shares[:, 0]
         for k in range(1, self.sources.shape[1]):
             mixed = torch.addcmul(mixed, wide[self.sources[:, k]], shares[:, k])

@@ -1,13 +1,15 @@
 """What is trained: modules that own networks and say what one step computes."""
 
 from openmix.tasks.augmix import AugMixClassification
+from openmix.tasks.automix import AutoMixClassification
 from openmix.tasks.base import Task
 from openmix.tasks.classification import Classification
 from openmix.tasks.context import MixContext, StepContext
 from openmix.tasks.mixup_classification import MixUpClassification
 from openmix.tasks.rlmix import RLMixClassification
+from openmix.tasks.samix import SAMixClassification
 
 __all__ = [
-    "AugMixClassification", "Classification", "MixContext", "MixUpClassification", "RLMixClassification", "StepContext",
-    "Task",
+    "AugMixClassification", "AutoMixClassification", "Classification", "MixContext", "MixUpClassification",
+    "RLMixClassification", "SAMixClassification", "StepContext", "Task",
 ]  # fmt: skip
