@@ -144,7 +144,7 @@ class LearnedMixing(Classification):
         self.teacher = average_of(self._student[0])
 
     def predictions(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the logits of student (q) and momentum encoder (k), by their classifiers of mixed and of clean images."""
+        """Return the logits of student (q) and momentum encoder (k), by either of their two classifiers."""
         found = {}
         for name, networks in (("q", self._student[0]), ("k", self.teacher)):
             pooled = networks["neck"](networks["backbone"](images))
