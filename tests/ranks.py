@@ -4,6 +4,7 @@ Imports once, then forks for each request, so that a test of three processes doe
 """
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -15,13 +16,19 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from openmix.data import Digits, ResidentLoader, Shards
 from openmix.engine import peers
 from openmix.engine.config import load_config
+from openmix.engine.damage import DamageLog
 from openmix.engine.distributed import World, main_only, sum_over_ranks
+from openmix.engine.evaluate import evaluate
 from openmix.engine.nonfinite import NonFiniteError
+from openmix.engine.preprocess import Normalize
 from openmix.engine.run import test, train
+from openmix.engine.settings import Preprocessor
 from openmix.engine.trainer import Stopped, Trainer
 from openmix.errors import UserError
+from openmix.tasks import Task
 
 
 def train_config(world: World, config: str, overrides: dict, resume: Any = False, stops: dict | None = None) -> Any:
@@ -95,6 +102,25 @@ def wait_in_vain(world: World, how: str) -> str:
     for rank in set(range(world.size)) - {world.rank}:
         store.get(f"told{rank}")  # hangs until they have given up
     return "came too late"
+
+
+class TwoNetworks(Task):
+    """Two that know nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.q, self.k = (torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)) for _ in range(2))
+
+    def predictions(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the logits of both."""
+        return {"q": self.q(images), "k": self.k(images)}
+
+
+def evaluate_two_networks(world: World, batch_size: int) -> dict[str, float | int]:
+    """Return what every process knows of two networks on 60 digits."""
+    loader = ResidentLoader(Digits("val", size=8).take(60), batch_size, shards=Shards(world.rank, world.size))
+    return evaluate(TwoNetworks(), loader, Normalize(Preprocessor()), DamageLog(logging.getLogger(), world))
 
 
 def sum_of_ranks(world: World) -> float:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from openmix.errors import Reported, UserError
 
 __all__ = [
-    "Launcher", "World", "broadcast_buffers", "join_world", "leave_at_once", "main_only", "sum_over_ranks",
+    "Launcher", "World", "broadcast_buffers", "join_world", "leave_at_once", "main_only", "of_main", "sum_over_ranks",
 ]  # fmt: skip
 
 Launcher = Literal["none", "pytorch", "slurm"]
@@ -129,6 +129,14 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     if dist.is_initialized():
         dist.all_reduce(tensor)
     return tensor
+
+
+def of_main(names: list[str]) -> list[str]:
+    """Return rank 0's names, on every process."""
+    told = [names]
+    if dist.is_initialized():
+        dist.broadcast_object_list(told, src=0)
+    return told[0]
 
 
 def broadcast_buffers(module: nn.Module) -> None:

@@ -186,8 +186,9 @@ SHOWN_ELSEWHERE = ("split", "epoch", "step", "images_per_s", "time_s")
 def spell_metrics(metrics: Mapping[str, Any]) -> str:
     """Return an evaluation's figures as a line for people."""
     damaged = f", {metrics['damaged']} of them damaged and replaced" if metrics.get("damaged") else ""
+    others = "".join(f"{name} {value:.2f} %, " for name, value in metrics.items() if name.startswith("top1_"))
     return (
-        f"top1 {metrics['top1']:.2f} %, top5 {metrics['top5']:.2f} %, nll {metrics['nll']:.4f}, "
+        f"top1 {metrics['top1']:.2f} %, {others}top5 {metrics['top5']:.2f} %, nll {metrics['nll']:.4f}, "
         f"ece {metrics['ece']:.4f} over {metrics['n']:,} images{damaged}"
     )
 

@@ -66,8 +66,7 @@ def train(
             fitted = fitted_weights(cfg.load_from, task)
             beside = {key: value for key, value in task.state_dict().items() if key.startswith(BESIDE)}
             task.load_state_dict({**fitted.weights, **beside})
-            if getattr(task, "guide", None) is not None:
-                task.guide.begin()
+            task.begin()
             if fitted.own:
                 warnings.append(f"{cfg.load_from} has no classifier of this config's classes: the head begins anew")
         settings = {**cfg, "config_text": config_text(cfg)}

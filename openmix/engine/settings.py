@@ -31,7 +31,7 @@ class TrainCfg:
         max_iters: optimizer steps to train.
         val_interval: validate every so many epochs (with ``max_epochs``) or steps (with ``max_iters``), and at the end;
             None is once an epoch.
-        compile: compile the backbone with ``torch.compile``.
+        compile: compile with ``torch.compile`` what the task names: the backbone, and its other large networks.
     """
 
     max_epochs: int | None = None

@@ -101,7 +101,8 @@ class Trainer:
             # mixing within the network takes a graph for each stage and kind of plan, more than torch's 8
             dynamo = torch._dynamo.config
             dynamo.cache_size_limit = max(64, dynamo.cache_size_limit)
-            task.get_submodule("backbone").compile()
+            for module in task.compiled():
+                module.compile()
         self.model = self._wrap(task)
         self.accumulate = optim.accumulative_counts
         self.optimizer = build_optimizer(optim, task)

@@ -158,6 +158,11 @@ class MixUpClassification(Classification):
         """Return what serves the needs of this task's methods for a batch."""
         return MixContext(self.maps, self.guide, batch, self.clean_weight)
 
+    def begin(self) -> None:
+        """Let the guide know."""
+        if self.guide is not None:
+            self.guide.begin()
+
     def after_step(self, context: StepContext) -> None:
         """Let the guide follow."""
         if self.guide is not None:

@@ -111,6 +111,8 @@ class TestReporter:
 def test_metrics_are_spelt_with_their_units():
     metrics = {"top1": 93.456, "top5": 99.9, "nll": 0.23456, "ece": 0.01234, "n": 10000}
     assert spell_metrics(metrics) == "top1 93.46 %, top5 99.90 %, nll 0.2346, ece 0.0123 over 10,000 images"
+    first = "top1 93.46 %, top1_k 94.00 %, top5 99.90 %, "
+    assert spell_metrics({**metrics, "top1_k": 94.0}).startswith(first)
 
 
 def test_a_tracker_that_is_not_installed_costs_the_earlier_run_nothing(lab, tmp_path, monkeypatch):
