@@ -339,6 +339,10 @@ def test_the_families_of_timm(name):
         expected = backbone.net.forward_head(backbone.net.forward_features(images), pre_logits=True)
         torch.testing.assert_close(plain[-1].mean((2, 3)), expected, rtol=1e-4, atol=1e-4 * expected.abs().max().item())
         assert tuple(m.shape[1] for m in plain) == backbone.out_channels
+        for upto in range(1, len(plain)):
+            maps = backbone(images, upto=upto)
+            assert len(maps) == upto
+            assert all(torch.equal(m, p) for m, p in zip(maps, plain, strict=False))
         for i, stage in enumerate(backbone.stage_names):
             hook = backbone.get_submodule(stage).register_forward_hook(lambda m, a, out: out.flip(0) * 1.5 + 0.1)
             maps = backbone(images)
