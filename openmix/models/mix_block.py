@@ -107,8 +107,8 @@ class PixelMixBlock(nn.Module):
             own = other = torch.cat([own, other], dim=1)
         query, key = self.query(own).flatten(2), (self.key or self.query)(other).flatten(2)
         with full_precision(features):
-            scores = query.float().transpose(1, 2) @ key.float() / math.sqrt(query.shape[1])
-            gathered = (scores.softmax(-1) @ value.float().transpose(1, 2)).transpose(1, 2)
+            scaled = query.float().transpose(1, 2) / math.sqrt(query.shape[1])
+            gathered = ((scaled @ key.float()).softmax(-1) @ value.float().transpose(1, 2)).transpose(1, 2)
             gathered = gathered.unflatten(2, features.shape[2:])
             partner = F.interpolate(gathered, size, mode=self.upsampling).sigmoid()
         return torch.cat([1 - partner, partner], dim=1)
