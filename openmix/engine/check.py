@@ -45,7 +45,13 @@ LISTS = (
 NOTHING: dict[str, Any] = {}
 EXTRA: dict[str, dict[str, Any]] = {
     "custom_hooks": {"priority": int | Literal[tuple(p.name for p in Priority)]},  # type: ignore[valid-type]
-    "param_scheduler": {"by_epoch": bool, "begin": int, "end": int | None, "convert_to_iter_based": bool},
+    "param_scheduler": {
+        "by_epoch": bool,
+        "begin": int,
+        "end": int | None,
+        "convert_to_iter_based": bool,
+        "group": str | None,
+    },
 }
 PLAIN: dict[str, Any] = {
     "resume": bool,

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from openmix.data.timeline import Timeline
 from openmix.engine import schedulers  # noqa: F401  registers its schedulers
 from openmix.engine.content import is_count, is_plain, spell
-from openmix.engine.param_groups import apply_multipliers, split_groups
+from openmix.engine.param_groups import apply_multipliers, groups_of, split_groups
 from openmix.engine.settings import OptimWrapper, ParamwiseCfg
 from openmix.errors import UserError
 from openmix.registry import OPTIMIZERS, PARAM_SCHEDULERS, build, lookup
@@ -75,7 +75,7 @@ def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None
             {key: example["param_groups"][number][key] for key in counted},
             f"group {number}",
         )
-        groups.append({**before, **now, "params": before["params"]})
+        groups.append({**{key: before[key] for key in counted}, **now, "params": before["params"]})
     own = {number: {name: _own(value) for name, value in one.items()} for number, one in gathered.items()}
     of_all = {k: one for k, one in state["state"].items() if k not in of_parameters}
     optimizer.load_state_dict({"state": own | of_all, "param_groups": groups})
@@ -126,18 +126,19 @@ class Schedule:
     may be a longer one.
 
     Args:
-        cfg: one dict or several, of torch's arguments and four more: ``by_epoch`` (default True) tells whether the
+        cfg: one dict or several, of torch's arguments and five more: ``by_epoch`` (default True) tells whether the
             scheduler moves on once an epoch or once a step, ``begin`` (default 0) and ``end`` (default: the run's) in
             which epochs or steps; places such as ``milestones`` and ``knots`` count from ``begin``. With
-            ``convert_to_iter_based`` (default False) all these are epochs, but the scheduler moves on once a step. A
-            length that torch asks for (T_max, total_iters, total_steps) may be left out.
+            ``convert_to_iter_based`` (default False) all these are epochs, but the scheduler moves on once a step.
+            ``group`` (default None: all) names the task's parameter groups that it moves, and it leaves the others
+            alone. A length that torch asks for (T_max, total_iters, total_steps) may be left out.
         optimizer: whose learning rate they set.
         timeline: how long epochs are.
         max_epochs: of the run.
         max_iters: of the run.
 
     Raises:
-        UserError: a span that is empty, or arguments that do not go together.
+        UserError: a span that is empty, a group that there is not, or arguments that do not go together.
     """
 
     def __init__(
@@ -148,10 +149,11 @@ class Schedule:
         max_epochs: int,
         max_iters: int,
     ) -> None:
-        self.optimizer, self.timeline = optimizer, timeline
+        self.timeline = timeline
         self.spans: list[_Span] = []
         for item in [] if cfg is None else [cfg] if isinstance(cfg, Mapping) else cfg:
             arguments = dict(item)
+            groups = groups_of(optimizer, arguments.pop("group", None))
             if arguments.pop("convert_to_iter_based", False):
                 arguments = _in_steps(arguments, timeline)
             by_epoch = arguments.pop("by_epoch", True)
@@ -160,10 +162,10 @@ class Schedule:
                 end = max(max_epochs if by_epoch else max_iters, begin + 1)
             if not 0 <= begin < end:
                 raise UserError(f"param_scheduler {arguments.get('type')}: begin {begin} must lie before end {end}")
-            self.spans.append(_Span(arguments, by_epoch, begin, end))
+            self.spans.append(_Span(groups, arguments, by_epoch, begin, end))
         for span in self.spans:
             if span.begin == 0:
-                span.scheduler = span.build(optimizer)
+                span.scheduler = span.build()
 
     def after_step(self, step: int) -> None:
         """Move on those that count steps, ``step`` of which are done."""
@@ -191,7 +193,7 @@ class Schedule:
                 if span.scheduler is not None and span.begin < done <= span.end:
                     span.scheduler.step()
                 elif span.scheduler is None and done == span.begin:
-                    span.scheduler = span.build(self.optimizer)  # which may already change the learning rate
+                    span.scheduler = span.build()  # which may already change the learning rate
 
 
 def _in_steps(arguments: Mapping[str, Any], timeline: Timeline) -> dict[str, Any]:
@@ -216,11 +218,14 @@ def _in_steps(arguments: Mapping[str, Any], timeline: Timeline) -> dict[str, Any
 
 
 class _Span:
-    def __init__(self, arguments: Mapping[str, Any], by_epoch: bool, begin: int, end: int) -> None:
-        self.arguments, self.by_epoch, self.begin, self.end = arguments, by_epoch, begin, end
+    def __init__(
+        self, optimizer: Optimizer, arguments: Mapping[str, Any], by_epoch: bool, begin: int, end: int
+    ) -> None:
+        self.optimizer, self.arguments = optimizer, arguments
+        self.by_epoch, self.begin, self.end = by_epoch, begin, end
         self.scheduler: LRScheduler | None = None
 
-    def build(self, optimizer: Optimizer) -> LRScheduler:
+    def build(self) -> LRScheduler:
         kind, length = self.arguments.get("type"), self.end - self.begin
         parameters = inspect.signature(lookup(kind, PARAM_SCHEDULERS)).parameters
         lengths = {name: length for name in LENGTHS if name in parameters}
@@ -230,5 +235,7 @@ class _Span:
             if self.arguments.get("total_steps", length) < length:
                 raise UserError(f"param_scheduler {kind}: total_steps must be at least {length}, what it spans")
         own = {name: self.arguments[name] for name in RATES if isinstance(self.arguments.get(name), int | float)}
-        rates = {name: [rate * g.get("lr_mult", 1.0) for g in optimizer.param_groups] for name, rate in own.items()}
-        return build({**lengths, **self.arguments, **rates}, PARAM_SCHEDULERS, optimizer=optimizer)
+        rates = {
+            name: [rate * g.get("lr_mult", 1.0) for g in self.optimizer.param_groups] for name, rate in own.items()
+        }
+        return build({**lengths, **self.arguments, **rates}, PARAM_SCHEDULERS, optimizer=self.optimizer)

@@ -1,9 +1,11 @@
 """The plain sections of a config, as dataclasses: their fields are the keys, their defaults the defaults."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from openmix.errors import UserError
 
 __all__ = [
     "NESTED",
@@ -20,6 +22,8 @@ __all__ = [
     "Randomness",
     "TrainCfg",
 ]
+
+METRICS = ("top1", "top5", "nll", "ece")  # of every task, for best.pth
 
 
 @dataclass(frozen=True)
@@ -76,14 +80,18 @@ class OptimWrapper:
 class ParamwiseCfg:
     """``optim_wrapper.paramwise_cfg``: factors of the optimizer's ``lr`` and ``weight_decay``, in mmengine's terms.
 
+    And a momentum in place of the optimizer's, which mmengine has not.
+
     The first of these that applies to a parameter counts: a custom key; being of a norm; being a bias; being flat.
 
     Attributes:
         norm_decay_mult: of the weight decay of norms' weights and biases; 0 decays none of them.
         bias_decay_mult: of the weight decay of the other modules' biases.
         flat_decay_mult: of the weight decay of the other parameters with one dimension, such as layer scales.
-        custom_keys: ``{part of a parameter's name: dict(lr_mult=..., decay_mult=...)}``; the longest that fits counts.
-            A schedule's own rates (``max_lr``) are multiplied as well; a floor (``eta_min``) is the same for all.
+        custom_keys: ``{part of a parameter's name: dict(lr_mult=..., decay_mult=..., momentum=...)}``; the longest
+            that fits counts. A schedule's own rates (``max_lr``) are multiplied as well; a floor (``eta_min``) is the
+            same for all. ``momentum``, in [0, 1), is for SGD and its like; 0 is plain gradient steps, whatever
+            ``nesterov`` says. A schedule that moves momentum (OneCycleLR, CyclicLR) sets that of all its groups.
     """
 
     norm_decay_mult: float = 1.0
@@ -92,9 +100,12 @@ class ParamwiseCfg:
     custom_keys: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for key, factors in self.custom_keys.items():
-            if unknown := factors.keys() - {"lr_mult", "decay_mult"}:
-                raise ValueError(f"custom_keys[{key!r}] takes lr_mult and decay_mult, not {', '.join(sorted(unknown))}")
+        for key, custom in self.custom_keys.items():
+            if unknown := custom.keys() - {"lr_mult", "decay_mult", "momentum"}:
+                what = ", ".join(sorted(unknown))
+                raise ValueError(f"custom_keys[{key!r}] takes lr_mult, decay_mult and momentum, not {what}")
+            if not 0 <= custom.get("momentum", 0) < 1:
+                raise ValueError(f"custom_keys[{key!r}]: momentum must be in [0, 1), got {custom['momentum']}")
         own = {"norm": self.norm_decay_mult, "bias": self.bias_decay_mult, "flat": self.flat_decay_mult}
         given = [own, *self.custom_keys.values()]
         if not all(0 <= factor < math.inf for factors in given for factor in factors.values()):
@@ -182,14 +193,15 @@ class CheckpointHook:
         interval: epochs between checkpoints (steps where ``by_epoch`` is False); the last epoch is always saved.
         by_epoch: count epochs rather than steps.
         max_keep_ckpts: how many of the newest to keep, at least 2: one alone may be the one being written.
-        save_best: the validation metric whose best value ``best.pth`` holds; None keeps no best.
+        save_best: the validation metric whose best value ``best.pth`` holds: top1, top5, nll, ece, or the top1_NAME of
+            another network that the task evaluates; None keeps no best.
         type: 'CheckpointHook', for configs that spell it out.
     """
 
     interval: int = 1
     by_epoch: bool = True
     max_keep_ckpts: int = 2
-    save_best: Literal["top1", "top5", "nll", "ece"] | None = "top1"
+    save_best: str | None = "top1"
     type: Literal["CheckpointHook"] = "CheckpointHook"
 
     def __post_init__(self) -> None:
@@ -197,6 +209,14 @@ class CheckpointHook:
             raise ValueError(f"interval must be at least 1, got {self.interval}")
         if self.max_keep_ckpts < 2:
             raise ValueError(f"max_keep_ckpts must be at least 2, got {self.max_keep_ckpts}")
+        if self.save_best is not None and not self.save_best.startswith("top1_"):
+            self.check_best(["NAME"])
+
+    def check_best(self, others: Iterable[str]) -> None:
+        """Raise UserError unless ``save_best`` is a metric of a task that evaluates these networks beside its first."""
+        known = [*METRICS, *(f"top1_{name}" for name in others)]
+        if self.save_best is not None and self.save_best not in known:
+            raise UserError(f"save_best must be None or one of {', '.join(known)}; got {self.save_best!r}")
 
 
 @dataclass(frozen=True)

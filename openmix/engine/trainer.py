@@ -270,6 +270,7 @@ class Trainer:
         """Tell whether the metric that ``save_best`` names is better than ever, and remember it."""
         if self.saving.save_best is None:
             return False
+        self.saving.check_best(name.removeprefix("top1_") for name in self.metrics if name.startswith("top1_"))
         value = self.metrics[self.saving.save_best]
         if not all(map(math.isfinite, self.metrics.values())):  # a network that diverged may still hit by chance
             return False

@@ -54,8 +54,9 @@ def check_build(cfg: Mapping[str, Any]) -> list[Problem]:
     for key, section in settings.NESTED.items():
         outer, inner = key.split(".")
         if cfg.get(outer, {}).get(inner) is not None:
-            attempt(key, section, **cfg[outer][inner])
+            sections[key] = attempt(key, section, **cfg[outer][inner])
     attempt("custom_hooks", build_hooks, cfg)
+    saves = "default_hooks.checkpoint"
     task = attempt("model", _try_task, cfg["model"])
     for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
         if cfg.get(key) is None or not task or not sections["data_preprocessor"]:
@@ -63,7 +64,9 @@ def check_build(cfg: Mapping[str, Any]) -> list[Problem]:
         for loader in attempt(key, _parts, cfg[key], key) or ():
             images = attempt(key, _try_loader, loader, key, task, Normalize(sections["data_preprocessor"]))
             if images is not None:
-                attempt("model", _try_network, cfg["model"], task, images)
+                networks = attempt("model", _try_network, cfg["model"], task, images)
+                if networks and (saving := sections.get(saves, settings.CheckpointHook())):
+                    attempt(saves, saving.check_best, networks[1:])
                 if key == "train_dataloader" and not problems:
                     attempt("model", _try_step, task, images, sections["data_preprocessor"])
     if not problems:
@@ -109,17 +112,21 @@ def _try_loader(loader: Mapping[str, Any], key: str, task: Task, normalize: Norm
 
 
 @torch.no_grad()
-def _try_network(model: Mapping[str, Any], task: Task, images: Tensor) -> None:
-    """Raise UserError unless the task can predict for these images."""
+def _try_network(model: Mapping[str, Any], task: Task, images: Tensor) -> list[str]:
+    """Return the names of the networks that the task evaluates, the first one's first.
+
+    Raises:
+        UserError: it cannot predict for these images.
+    """
     if type(task).predict is Task.predict:
-        return
+        return []
     try:
-        task.eval().predict(images.to("meta"))
+        return list(task.eval().predictions(images.to("meta")))
     except Exception:  # perhaps for want of numbers only
         device = "cuda" if torch.cuda.is_available() else "cpu"
         try:
             with Budget("the network"):
-                build_task(model).to(device).eval().predict(images.to(device))
+                return list(build_task(model).to(device).eval().predictions(images.to(device)))
         except Exception as error:
             reason = f"{type(error).__name__}: {reason_of(error)}"
             raise UserError(f"the network fails on images of shape {tuple(images.shape[1:])}: {reason}") from error

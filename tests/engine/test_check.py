@@ -148,7 +148,19 @@ WRONG: list[tuple[str, Any, str]] = [
     ("train_cfg", 3, "train_cfg: must be a dict, got 3"),
     ("model", 3, "model: must be a dict with 'type', got 3"),
     ("randomness.seed", "zero", "randomness.seed: must be int, got 'zero'"),
-    ("default_hooks.checkpoint.save_best", "top2", "default_hooks.checkpoint.save_best: must be"),
+    ("default_hooks.checkpoint.save_best", "top2", "save_best must be None or one of top1, top5, nll, ece, top1_NAME"),
+    ("default_hooks.checkpoint.save_best", 1, "default_hooks.checkpoint.save_best: must be str | None, got 1"),
+    (
+        "default_hooks.checkpoint.save_best",
+        "top1_k",
+        "save_best must be None or one of top1, top5, nll, ece; got 'top1_k'",
+    ),
+    (
+        "param_scheduler",
+        {"type": "PolynomialLR", "group": "q"},
+        "group='q', but this task's parameter groups have no names",
+    ),
+    ("param_scheduler", {"type": "PolynomialLR", "group": 3}, "param_scheduler.group: must be str | None, got 3"),
     ("custom_hooks", [{"type": "EMAHook", "priority": "HIHG"}], "custom_hooks.0.priority: must be"),
     (
         "param_scheduler",

@@ -2,11 +2,13 @@
 
 import pytest
 import timm
+import torch
 from timm.optim import param_groups_weight_decay
 from torch import nn
 
-from openmix.engine.optim import build_optimizer
+from openmix.engine.optim import build_optimizer, load_optimizer_state
 from openmix.engine.settings import OptimWrapper, ParamwiseCfg
+from openmix.errors import UserError
 from openmix.tasks import Task
 
 
@@ -79,8 +81,55 @@ def test_all_three_are_timms_rule(name):
     assert {names[id(p)] for p in decay["params"]} == {name for name, (_, wd) in seen.items() if wd == 0.5}
 
 
+class TestMomentum:
+    """Of its own, in place of the optimizer's."""
+
+    @pytest.mark.parametrize("options", [{}, {"nesterov": True}, {"foreach": True}, {"fused": True, "nesterov": True}])
+    @pytest.mark.parametrize("momentum", [0.0, 0.5])
+    def test_steps_are_those_of_two_optimizers(self, momentum, options):
+        """Where it is 0, plain gradient steps, whatever nesterov says."""
+        task, twin = Net(), Net()
+        twin.load_state_dict(task.state_dict())
+        sgd = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, **options}
+        cfg = {"custom_keys": {"head": {"momentum": momentum}}}
+        ours = [build_optimizer(OptimWrapper({"type": "SGD", **sgd}, cfg), task)]
+        others = [p for name, p in twin.named_parameters() if "head" not in name and p.requires_grad]
+        own = {"momentum": momentum, "nesterov": bool(momentum) and options.get("nesterov", False)}
+        theirs = [torch.optim.SGD(others, **sgd), torch.optim.SGD(twin.head.parameters(), **{**sgd, **own})]
+        for net, optimizers in ((task, ours), (twin, theirs)):
+            for _ in range(4):
+                net.zero_grad()
+                sum((p.square().sum() for p in net.parameters()), torch.zeros(())).backward()
+                for optimizer in optimizers:
+                    optimizer.step()
+        assert all(torch.equal(p, q) for p, q in zip(task.parameters(), twin.parameters(), strict=True))
+        state = ours[0].state_dict()
+        again = build_optimizer(OptimWrapper({"type": "SGD", **sgd}, cfg), task)
+        load_optimizer_state(again, state)
+        assert again.state_dict()["state"].keys() == state["state"].keys()
+
+    def test_the_longest_key_counts(self):
+        keys = {"head": {"momentum": 0.0, "lr_mult": 2.0}, "head.bias": {"lr_mult": 3.0}}
+        optimizer = build_optimizer(
+            OptimWrapper({"type": "SGD", "lr": 0.1, "momentum": 0.9}, {"custom_keys": keys}), Net()
+        )
+        groups = [(g["lr"], g["momentum"], len(g["params"])) for g in optimizer.param_groups]
+        assert groups == [(0.1, 0.9, 5), (0.2, 0.0, 1), (pytest.approx(0.3), 0.9, 1)]
+
+    @pytest.mark.parametrize("name", ["AdamW", "Lamb"])
+    def test_of_an_optimizer_that_has_none(self, name):
+        cfg = OptimWrapper({"type": name, "lr": 0.1}, {"custom_keys": {"head": {"momentum": 0.5}}})
+        with pytest.raises(UserError, match=f"{name} has no momentum to be set; SGD and its like have one"):
+            build_optimizer(cfg, Net())
+
+    @pytest.mark.parametrize("value", [1.0, -0.1, float("nan")])
+    def test_out_of_range(self, value):
+        with pytest.raises(ValueError, match=r"custom_keys\['head'\]: momentum must be in \[0, 1\), got"):
+            ParamwiseCfg(custom_keys={"head": {"momentum": value}})
+
+
 def test_unknown_factor():
-    with pytest.raises(ValueError, match="takes lr_mult and decay_mult, not wd"):
+    with pytest.raises(ValueError, match="takes lr_mult, decay_mult and momentum, not wd"):
         ParamwiseCfg(custom_keys={"head": {"wd": 1.0}})
 
 

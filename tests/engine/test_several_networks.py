@@ -1,15 +1,19 @@
 """A task of several networks in whole runs: all are evaluated and compiled, and know when a run begins."""
 
-from typing import Any
+import math
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from openmix.commands import run_command
 from openmix.data.batch import Batch
 from openmix.engine import run as engine
+from openmix.engine import trial
 from openmix.engine.config import load_config
 from openmix.engine.distributed import World
+from openmix.errors import UserError
 from openmix.models import ClsHead
 from openmix.registry import TASKS
 from openmix.tasks import Classification, StepContext
@@ -30,7 +34,7 @@ class TwoNetsClassification(Classification):
         return {"loss": sum(losses, torch.zeros(()))}
 
     def predictions(self, images: Tensor) -> dict[str, Tensor]:
-        return {"q": self.predict(images), "k": self.other_head(self.other(images))}
+        return {"q": self.predict(images), "k": self.other_head(self.other(images[:, :1]))}
 
     def compiled(self) -> list[nn.Module]:
         return [self.backbone, self.other]
@@ -100,3 +104,94 @@ def test_a_task_is_told_of_weights_that_a_run_begins_with(lab, tmp_path):
     assert TwoNetsClassification.begun == 0, "what it had begun with is in the checkpoint"
     lab.train(path, tmp_path / "next", load_from=str(tmp_path / "run" / "checkpoints" / "last.pth"))
     assert TwoNetsClassification.begun == 1
+
+
+class TestBest:
+    def saving(self, metric: str) -> dict[str, Any]:
+        return {"checkpoint": {"save_best": metric}}
+
+    def test_it_may_be_the_best_of_another_network(self, lab, tmp_path):
+        path = lab.write(
+            tmp_path,
+            model=MODEL,
+            train_cfg={"max_epochs": 5},
+            optim_wrapper={"optimizer": {"lr": 0.5}},
+            default_hooks=self.saving("top1_k"),
+        )
+        lab.train(path, tmp_path / "run")
+        vals = [(r["top1_k"], -r["step"]) for r in lab.records(tmp_path / "run") if r["split"] == "val"]
+        assert len({value for value, _ in vals}) > 1
+        assert lab.state(tmp_path / "run", "best.pth")["step"] == -max(vals)[1]
+
+    def test_a_network_that_there_is_not_is_found_without_data(self, lab, tmp_path):
+        loader = {"type": "TorchLoader", "batch_size": 8}
+        nowhere = {**loader, "dataset": {"type": "CIFAR10", "data_root": str(tmp_path / "nowhere")}}
+        model = {**MODEL, "backbone": {**MODEL["backbone"], "in_channels": 3}}
+        path = lab.write(
+            tmp_path,
+            model=model,
+            default_hooks=self.saving("top1_kk"),
+            train_dataloader=nowhere,
+            val_dataloader=nowhere,
+        )
+        message = (
+            "default_hooks.checkpoint: save_best must be None or one of top1, top5, nll, ece, top1_k; got 'top1_kk'"
+        )
+        with pytest.raises(UserError, match=message):
+            load_config(path)
+
+    def test_one_of_a_data_set_that_does_not_tell_its_layout(self, lab, tmp_path, monkeypatch):
+        """Nothing is known before the first validation, which says it."""
+        monkeypatch.setattr(trial, "_stand_in", lambda *_, **__: None)
+        path = lab.write(tmp_path, model=MODEL, default_hooks=self.saving("top1_kk"))
+        with pytest.raises(
+            UserError, match="save_best must be None or one of top1, top5, nll, ece, top1_k; got 'top1_kk'"
+        ):
+            lab.train(path, tmp_path / "run")
+
+
+class TestSchedules:
+    """The student's rate falls to 0, the other network's to 0.01."""
+
+    CFG: ClassVar = [
+        {"type": "CosineAnnealingLR", "group": "student", "by_epoch": False},
+        {"type": "CosineAnnealingLR", "group": "other", "by_epoch": False, "eta_min": 0.01},
+    ]
+
+    def write(self, lab, folder, **changes) -> str:
+        return lab.write(folder, model=MODEL, param_scheduler=self.CFG, **changes)
+
+    def test_the_record_is_of_the_first_group(self, lab, tmp_path):
+        lab.train(self.write(lab, tmp_path), tmp_path / "run")
+        trained = {r["step"]: r["lr"] for r in lab.records(tmp_path / "run") if r["split"] == "train"}
+        assert trained == pytest.approx({step: 0.05 * (1 + math.cos(math.pi * step / 12)) for step in (4, 6, 8, 12)})
+        groups = lab.state(tmp_path / "run")["optimizer"]["param_groups"]
+        assert [(group["name"], group["lr"]) for group in groups] == [
+            ("student", pytest.approx(0.0, abs=1e-12)),
+            ("other", pytest.approx(0.01)),
+        ]
+
+    def test_a_resumed_run_is_the_same(self, lab, tmp_path):
+        path = self.write(lab, tmp_path)
+        lab.train(path, tmp_path / "whole")
+        for steps in (5, 6):
+            lab.train(path, tmp_path / f"cut{steps}", stop_after=steps)
+            assert run_command("ckpt", ["verify", str(tmp_path / f"cut{steps}")]) == 0
+            lab.train(path, tmp_path / f"cut{steps}", resume=True)
+            lab.assert_same_run(tmp_path / "whole", tmp_path / f"cut{steps}")
+
+    def test_a_checkpoint_of_before_groups_had_names(self, lab, tmp_path):
+        path, old = self.write(lab, tmp_path), tmp_path / "old.pth"
+        lab.train(path, tmp_path / "whole", stop_after=5)
+        state = torch.load(tmp_path / "whole" / "checkpoints" / "last.pth", weights_only=True)
+        for group in state["optimizer"]["param_groups"]:
+            del group["name"]
+        torch.save(state, old)
+        lab.train(path, tmp_path / "whole", resume=True)
+        lab.train(path, tmp_path / "old", resume=str(old))
+        assert lab.differences(lab.state(tmp_path / "whole"), lab.state(tmp_path / "old")) == []
+
+    def test_one_of_a_group_that_there_is_not(self, lab, tmp_path):
+        cfg = [{**self.CFG[0], "group": "teacher"}]
+        with pytest.raises(UserError, match=r"group='teacher', but this task's .* are named 'student', 'other'"):
+            load_config(lab.write(tmp_path, model=MODEL, param_scheduler=cfg))
