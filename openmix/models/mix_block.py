@@ -39,6 +39,8 @@ class PixelMixBlock(nn.Module):
         qk_concat: query and key both see the two images' features, and are two networks instead of one. SAMix's.
         value_layers: of the value network, 1x1 convolutions: 1 (default, AutoMix's), or 2 with C / 2 channels between,
             BatchNorm and ELU, without biases (SAMix's).
+        lam_before_norm: let lambda' scale what that BatchNorm normalises, as in the authors' code. It then cancels
+            lambda', so that in training masks hardly depend on lambda. Default False: it scales the norm's result.
         value_dropout: of the two layers' result, in [0, 1); SAMix has 0.1 for large images. Default 0.
         upsampling: 'nearest' (default, AutoMix's) or 'bilinear' (SAMix's).
 
@@ -61,6 +63,7 @@ class PixelMixBlock(nn.Module):
         lam_mul_k: float = -1.0,
         qk_concat: bool = False,
         value_layers: int = 1,
+        lam_before_norm: bool = False,
         value_dropout: float = 0.0,
         upsampling: Literal["nearest", "bilinear"] = "nearest",
     ) -> None:
@@ -69,21 +72,25 @@ class PixelMixBlock(nn.Module):
             check_integer(name, number, 1)
         for name, flag in (("lam_concat", lam_concat), ("lam_mul", lam_mul), ("qk_concat", qk_concat)):
             check_flag(name, flag)
+        check_flag("lam_before_norm", lam_before_norm)
         check_number("lam_mul_k", lam_mul_k)
         check_probability("value_dropout", value_dropout)
         check_choice("upsampling", upsampling, ("nearest", "bilinear"))
         if lam_concat and (lam_mul or qk_concat):
             raise ValueError("lam_concat excludes lam_mul and qk_concat: write lam_concat=False beside them")
+        if lam_concat and value_layers > 1:
+            raise ValueError("lam_concat takes value_layers=1: the norm between two layers would cancel a constant")
         if value_layers > 2 or (value_dropout and value_layers < 2):
             raise ValueError(f"value_layers must be 1 or 2, and 2 with value_dropout; got {value_layers}")
+        self.in_channels = in_channels
         self.lam_concat, self.lam_mul, self.lam_mul_k = lam_concat, lam_mul, lam_mul_k
-        self.qk_concat, self.upsampling = qk_concat, upsampling
+        self.qk_concat, self.upsampling, self.lam_before_norm = qk_concat, upsampling, lam_before_norm
         channels = in_channels + lam_concat
         inner = max(in_channels // reduction, 1)
         both = 2 * channels if qk_concat else channels
         self.query = nn.Conv2d(both, inner, 1)
         self.key = nn.Conv2d(both, inner, 1) if qk_concat else None  # the query's, then
-        self.value = nn.Conv2d(channels, 1, 1) if value_layers == 1 else _two_layers(channels, value_dropout)
+        self.value = nn.Conv2d(channels, 1, 1) if value_layers == 1 else _TwoLayers(channels, value_dropout)
         init_mix_block(self)
 
     def forward(self, features: Tensor, sources: Tensor, lam: Tensor, size: tuple[int, int]) -> Tensor:
@@ -101,33 +108,44 @@ class PixelMixBlock(nn.Module):
         check_mix(features, sources, lam)
         if sources.shape[1] != 2:
             raise ValueError(f"this mix block mixes 2 images, got sources of shape {tuple(sources.shape)}")
-        own, other = self._with_lam(features, features[sources[:, 1]], lam)
-        value = self.value(other).flatten(2)
+        partner = features[sources[:, 1]]
+        own, other = self._told(features, lam, 0), self._told(partner, lam, 1)
+        value = self.value(other)
+        if self.lam_mul and isinstance(self.value, _TwoLayers) and not self.lam_before_norm:
+            value = self.value(partner, self._factor(partner, lam, 1))
         if self.qk_concat:
             own = other = torch.cat([own, other], dim=1)
         query, key = self.query(own).flatten(2), (self.key or self.query)(other).flatten(2)
         with full_precision(features):
             scaled = query.float().transpose(1, 2) / math.sqrt(query.shape[1])
-            gathered = ((scaled @ key.float()).softmax(-1) @ value.float().transpose(1, 2)).transpose(1, 2)
-            gathered = gathered.unflatten(2, features.shape[2:])
-            partner = F.interpolate(gathered, size, mode=self.upsampling).sigmoid()
-        return torch.cat([1 - partner, partner], dim=1)
+            gathered = (scaled @ key.float()).softmax(-1) @ value.float().flatten(2).transpose(1, 2)
+            gathered = gathered.transpose(1, 2).unflatten(2, features.shape[2:])
+            share = F.interpolate(gathered, size, mode=self.upsampling).sigmoid()
+        return torch.cat([1 - share, share], dim=1)
 
-    def _with_lam(self, own: Tensor, other: Tensor, lam: Tensor) -> tuple[Tensor, Tensor]:
-        """Return both images' features with what they are told of lambda, in the type that they have."""
+    def _told(self, features: Tensor, lam: Tensor, of: int) -> Tensor:
+        """Return features with what they are told of their own share of lambda, which is number ``of``."""
         if self.lam_concat:
-            share = lam.to(own.dtype)[:, :, None, None].expand(len(own), 2, *own.shape[2:])
-            return torch.cat([own, share[:, :1]], dim=1), torch.cat([other, share[:, 1:]], dim=1)
-        if self.lam_mul:
-            factor = 1 + rescale_lam(lam[:, :1, None, None], self.lam_mul_k)
-            return own * factor.to(own.dtype), other * (3 - factor).to(own.dtype)
-        return own, other
+            share = lam.to(features.dtype)[:, of, None, None, None]
+            return torch.cat([features, share.expand(len(features), 1, *features.shape[2:])], dim=1)
+        return features * self._factor(features, lam, of) if self.lam_mul else features
+
+    def _factor(self, features: Tensor, lam: Tensor, of: int) -> Tensor:
+        return 1 + rescale_lam(lam[:, of, None, None, None], self.lam_mul_k).to(features.dtype)
 
 
-def _two_layers(channels: int, dropout: float) -> nn.Sequential:
-    hidden = max(channels // 2, 1)
-    layers = [nn.Conv2d(channels, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ELU()]
-    return nn.Sequential(*layers, nn.Conv2d(hidden, 1, 1, bias=False), *([nn.Dropout(dropout)] if dropout else []))
+class _TwoLayers(nn.Module):
+    """Two 1x1 convolutions without biases, BatchNorm and ELU between them, dropout behind."""
+
+    def __init__(self, channels: int, dropout: float) -> None:
+        super().__init__()
+        hidden = max(channels // 2, 1)
+        self.first, self.norm = nn.Conv2d(channels, hidden, 1, bias=False), nn.BatchNorm2d(hidden)
+        self.last, self.dropout = nn.Conv2d(hidden, 1, 1, bias=False), nn.Dropout(dropout)
+
+    def forward(self, features: Tensor, factor: float | Tensor = 1.0) -> Tensor:
+        """Return a value for each place, (B, 1, h, w); ``factor`` scales what the norm makes of the first layer."""
+        return self.dropout(self.last(F.elu(factor * self.norm(self.first(features)))))
 
 
 def check_mix(features: Tensor, sources: Tensor, lam: Tensor) -> None:

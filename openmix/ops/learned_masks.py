@@ -12,22 +12,23 @@ __all__ = ["adjust_shares", "cosine_between", "mask_loss", "rescale_lam"]
 
 
 def mask_loss(own: Tensor, lam: Tensor, margin: float = 0.1, variance: float = 0.0) -> Tensor:
-    """Return ``max(|mean(own) - lam| - margin, 0) - variance * Var(own)``, which keeps masks from being trivial.
+    """Return the mean over masks of ``max(|mean(own) - lam| - margin, 0) - variance * Var(own)``.
 
-    Mean and variance (without Bessel's correction) are over all pixels of all images, as in the authors' code: no
-    single mask is held to its lambda.
+    It keeps masks from being trivial: all of one image, or a blend. In the authors' code mean and variance are over the
+    pixels of the whole batch, so that no single mask is held to its lambda, and one image's being all 0 and another's
+    all 1 counts as variance; ``own.flatten(0, 1)[None]``, the batch as one mask, gives that.
 
     Args:
         own: float32 (B, H, W), the own shares.
         lam: float32 0-d, the own label's weight.
-        margin: how far the mean may be off, in [0, 1). Default the authors'.
+        margin: how far a mean may be off, in [0, 1]. Default the authors'.
         variance: >= 0; 0 is AutoMix's, 2 SAMix's, whose masks are to be sharp.
 
     >>> mask_loss(torch.full((2, 4, 4), 0.5), torch.tensor(0.8))
     tensor(0.2000)
     """
-    loss = ((own.mean() - lam).abs() - margin).clamp(min=0)
-    return loss - variance * own.var(correction=0) if variance else loss
+    loss = ((own.mean((1, 2)) - lam).abs() - margin).clamp(min=0)
+    return (loss - variance * own.var((1, 2), correction=0) if variance else loss).mean()
 
 
 def adjust_shares(own: Tensor, lam: Tensor) -> Tensor:

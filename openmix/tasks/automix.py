@@ -27,8 +27,8 @@ class AutoMixClassification(LearnedMixing):
 
     The loss is the student's cross entropy on mixed images and on clean ones, the momentum encoder's on mixed ones,
     which trains the mix block alone, and the mask loss; the first three weigh 1. Both mixes have a lambda ~ Beta(alpha,
-    alpha) and partners of their own, one draw a batch each. Labels weigh lambda, not what is visible: the mask loss
-    alone holds the one to the other, and only over the batch.
+    alpha) and partners of their own, one draw a batch each. Labels weigh lambda, not what is visible: it is the mask
+    loss that holds the one to the other.
 
     Args:
         backbone: images -> tuple of feature maps, one for each of its ``stage_names``.
@@ -54,7 +54,8 @@ class AutoMixClassification(LearnedMixing):
         momentum: of the momentum encoder at first, in [0, 1]. Default 0.999, the authors'.
         momentum_end: in the end. Default 0.999999, theirs on CIFAR; on ImageNet it is 0.99999.
         momentum_start: the share of the run in which it stays what it is at first. Default 0.1.
-        preset: 'openmixup' lets ``mask_adjust`` scale to the other branch's lambda, as that code does. Default None.
+        preset: 'openmixup' is the authors' code where it differs from the paper: the mask loss takes the batch for one
+            mask, and ``mask_adjust`` scales to the other branch's lambda. Default None.
 
     Raises:
         ValueError: a value out of range, or a map that the mix block cannot use.
@@ -92,7 +93,7 @@ class AutoMixClassification(LearnedMixing):
             if value is not None and (isinstance(value, bool) or not 0 <= value < float("inf")):
                 raise ValueError(f"{name} must be a number of at least 0, got {value!r}")
         if mix_block is None:
-            mix_block = self.usual_mix_block(backbone.out_channels[stages_until(backbone, mask_layer) - 1])  # type: ignore[index]
+            mix_block = self.usual_mix_block(backbone.out_channels[stages_until(backbone, mask_layer) - 1], preset)  # type: ignore[index]
         schedule = Momentum(momentum, momentum_end, momentum_start)
         super().__init__(backbone, head, mix_block, neck, head_one, mask_layer, schedule, preset)
         self.alpha, self.lam_margin, self.mask_adjust, self.k_prob = alpha, lam_margin, mask_adjust, k_prob
@@ -102,7 +103,7 @@ class AutoMixClassification(LearnedMixing):
         self.one_mix = Choice(mixers, None) if head_one_mix else None
 
     @staticmethod
-    def usual_mix_block(channels: int) -> nn.Module:
+    def usual_mix_block(channels: int, preset: str | None) -> nn.Module:
         """Return the method's mix block for features of so many channels."""
         return PixelMixBlock(channels)
 
@@ -110,7 +111,7 @@ class AutoMixClassification(LearnedMixing):
         """Return ``loss``, its four terms, ``mask_gap`` and ``top1_dominant``.
 
         ``loss_mix_q`` and ``loss_one_q`` are the student's, on mixed and on clean images; ``loss_mix_k`` is the
-        momentum encoder's; ``loss_mask`` is without its weight; ``mask_gap`` is how far the masks' mean is off lambda.
+        momentum encoder's; ``loss_mask`` is without its weight; ``mask_gap`` is how far a mask's mean is off lambda.
         """
         images, labels, generator = batch.images, batch.labels, context.generator("mix")
         size = (images.shape[2], images.shape[3])
@@ -123,7 +124,8 @@ class AutoMixClassification(LearnedMixing):
         judged = draw_k.mixed(images, labels, shares)
         loss_k = self.verdict(judged) if chances[0] < self.k_prob else 0 * shares.sum()
         lam = judged.target.weights[0, 0]
-        loss_mask = mask_loss(shares[:, 0], lam, self.mask_margin, self.mask_variance)
+        own = shares[:, 0] if self.preset is None else shares[:, 0].flatten(0, 1)[None]
+        loss_mask = mask_loss(own, lam, self.mask_margin, self.mask_variance)
         weight = cosine_between(self.mask_loss, self.mask_loss_end, context.progress)
 
         # the student learns from clean images, and from others that the mix block has made for it
@@ -136,7 +138,7 @@ class AutoMixClassification(LearnedMixing):
             "loss_one_q": loss_one,
             "loss_mix_k": loss_k,
             "loss_mask": loss_mask,
-            "mask_gap": (shares[:, 0].detach().mean() - lam).abs(),
+            "mask_gap": (shares[:, 0].detach().mean((1, 2)) - lam).abs().mean(),
             "top1_dominant": top1,
         }
 

@@ -134,8 +134,11 @@ class LearnedMixing(Classification):
         self.head_one = head_one if head_one is not None else copy.deepcopy(head)
         if getattr(self.head_one, "num_classes", None) != self.num_classes:
             raise ValueError(f"head_one must have head's num_classes={self.num_classes}")
-        self.mix_block = mix_block
         self.stages = stages_until(backbone, mask_layer)
+        self.mix_block = mix_block
+        takes, has = getattr(mix_block, "in_channels", None), backbone.out_channels[self.stages - 1]  # type: ignore[index]
+        if takes not in (None, has):
+            raise ValueError(f"mix_block takes {takes} channels, the map at mask_layer={mask_layer} has {has}")
         # a backbone of a user's own may know of no such argument, and then runs to its end
         self.ends_early = "upto" in inspect.signature(backbone.forward).parameters
         self.momentum = momentum
@@ -201,7 +204,7 @@ def stages_until(backbone: nn.Module, mask_layer: int) -> int:
     """Return how many stages a map takes, or raise ValueError where a mix block can do nothing with it."""
     name, channels = type(backbone).__name__, getattr(backbone, "out_channels", None)
     stages = len(channels) if isinstance(channels, tuple | list) else 0
-    if not -stages <= mask_layer < stages:
+    if type(mask_layer) is not int or not -stages <= mask_layer < stages:
         raise ValueError(f"mask_layer must be one of the {stages} maps of {name}, {-stages} to {stages - 1}")
     upto = mask_layer % stages + 1
     if upto == stages and getattr(backbone, "last_map_is_pooled", False):

@@ -2,7 +2,8 @@
 
 Differs from the authors' code, OpenMixup's: their loss for the mix block weighs the classes that are not mixed by eta
 in a soft cross entropy, where they count nothing to begin with, so that their published numbers rest on plain cross
-entropy. Here it is the paper's objective; preset 'openmixup' is theirs.
+entropy; and lambda scales features in front of a BatchNorm, which cancels it, so that masks do not follow lambda. Here
+it is the paper's objective, and lambda enters behind the norm; preset 'openmixup' is theirs.
 """
 
 from torch import Tensor, nn
@@ -41,8 +42,8 @@ class SAMixClassification(AutoMixClassification):
         momentum: as this and the next two are of ``AutoMixClassification``.
         momentum_end: default 0.999999.
         momentum_start: default 0.1.
-        preset: 'openmixup' trains the mix block by plain cross entropy, whatever eta is, and is AutoMix's preset, too.
-            Default None.
+        preset: 'openmixup' is the authors' code where it differs from the papers: AutoMix's preset, plain cross entropy
+            for the mix block, whatever eta is, and ``lam_before_norm=True`` of the usual mix block. Default None.
 
     Raises:
         ValueError: a value out of range, or a map that the mix block cannot use.
@@ -81,7 +82,7 @@ class SAMixClassification(AutoMixClassification):
         self.eta = eta
 
     @staticmethod
-    def usual_mix_block(channels: int) -> nn.Module:
+    def usual_mix_block(channels: int, preset: str | None) -> nn.Module:
         """Return SAMix's mix block for features of so many channels."""
         return PixelMixBlock(
             channels,
@@ -90,6 +91,7 @@ class SAMixClassification(AutoMixClassification):
             lam_mul_k=0.25,
             qk_concat=True,
             value_layers=2,
+            lam_before_norm=preset == "openmixup",
             upsampling="bilinear",
         )
 

@@ -49,10 +49,14 @@ def naive(block: PixelMixBlock, features, sources, lam: float, k: float | None) 
     def value_of(z: torch.Tensor) -> torch.Tensor:
         if isinstance(block.value, nn.Conv2d):
             return convolved(block.value, z)
-        first, norm, _, last = block.value[:4]
-        y = (convolved(first, z) - norm.running_mean) / torch.sqrt(norm.running_var + norm.eps)
-        y = y * norm.weight + norm.bias
-        return convolved(last, torch.where(y > 0, y, y.exp() - 1))
+        net = block.value
+        factor = 1.0
+        if block.lam_mul and not block.lam_before_norm:  # the norm sees z alone, lambda' scales what it makes of it
+            factor = 1 + (1 - scaled)
+            z = z / factor
+        y = (convolved(net.first, z) - net.norm.running_mean) / torch.sqrt(net.norm.running_var + net.norm.eps)
+        y = factor * (y * net.norm.weight + net.norm.bias)
+        return convolved(net.last, torch.where(y > 0, y, y.exp() - 1))
 
     for b in range(n):
         partner = int(sources[b, 1])
@@ -133,6 +137,17 @@ def test_lambda_reaches_the_mask_only_where_it_is_told():
         assert torch.equal(one, other) != tells
 
 
+def test_the_norm_cancels_what_is_scaled_before_it():
+    """As in the authors' SAMix: lambda scales the whole batch alike, and BatchNorm in training undoes just that."""
+    features, sources = example(n=3, h=4, w=4)
+    for before in (True, False):
+        block = made(**SAMIX, lam_before_norm=before).train()
+        for conv in (block.query, block.key):
+            nn.init.zeros_(conv.weight)  # what is left is the values' mean
+        masks = [block(features, sources, torch.tensor([[v, 1 - v]]), (4, 4)) for v in (0.1, 0.9)]
+        assert torch.allclose(*masks, atol=1e-4) == before
+
+
 def test_every_parameter_gets_a_gradient_and_half_precision_works():
     for options in ({}, PLAIN, SAMIX):
         block = PixelMixBlock(6, **options)
@@ -149,7 +164,8 @@ def test_every_parameter_gets_a_gradient_and_half_precision_works():
     [
         ({"lam_mul": True}, "lam_concat excludes"),
         ({"qk_concat": True}, "lam_concat excludes"),
-        ({"value_layers": 3}, "value_layers must be 1 or 2"),
+        ({"value_layers": 2}, "lam_concat takes value_layers=1"),
+        ({"lam_concat": False, "value_layers": 3}, "value_layers must be 1 or 2"),
         ({"value_dropout": 0.1}, "2 with value_dropout"),
         ({"upsampling": "bicubic"}, "'nearest', 'bilinear'"),
         ({"reduction": 0}, "reduction must be an integer of at least 1"),

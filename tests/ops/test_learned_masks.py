@@ -14,12 +14,29 @@ def masks(seed: int = 0) -> torch.Tensor:
 
 @pytest.mark.parametrize("lam", [0.0, 0.2, 0.5, 0.62, 1.0])
 @pytest.mark.parametrize(("margin", "variance"), [(0.1, 0.0), (0.1, 2.0), (0.0, 0.0), (0.25, 1.0)])
-def test_mask_loss_is_as_written_in_the_authors_code(lam, margin, variance):
-    own = masks()
-    partner = [1 - float(value) for value in own.flatten()]  # theirs is of the partner's mask
+def naive_mask_loss(own: list[float], lam: float, margin: float, variance: float) -> float:
+    partner = [1 - value for value in own]  # the papers' and the authors' are of the partner's mask
     mean = sum(partner) / len(partner)
-    expected = max(abs(1 - mean - lam) - margin, 0) - variance * sum((m - mean) ** 2 for m in partner) / len(partner)
-    assert mask_loss(own, torch.tensor(lam), margin, variance).item() == pytest.approx(expected, abs=1e-6)
+    return max(abs(1 - mean - lam) - margin, 0) - variance * sum((m - mean) ** 2 for m in partner) / len(partner)
+
+
+@pytest.mark.parametrize("lam", [0.0, 0.2, 0.5, 0.62, 1.0])
+@pytest.mark.parametrize(("margin", "variance"), [(0.1, 0.0), (0.1, 2.0), (0.0, 0.0), (0.25, 1.0)])
+def test_mask_loss_is_the_papers_for_each_mask_and_the_authors_for_the_batch_as_one(lam, margin, variance):
+    own = masks()
+    of_each = [naive_mask_loss(mask.flatten().tolist(), lam, margin, variance) for mask in own]
+    assert mask_loss(own, torch.tensor(lam), margin, variance).item() == pytest.approx(sum(of_each) / 3, abs=1e-6)
+    of_all = naive_mask_loss(own.flatten().tolist(), lam, margin, variance)
+    assert mask_loss(own.flatten(0, 1)[None], torch.tensor(lam), margin, variance).item() == pytest.approx(
+        of_all, abs=1e-6
+    )
+
+
+def test_a_mask_of_one_image_alone_is_no_variance():
+    own = torch.stack([torch.zeros(4, 4), torch.ones(4, 4)])
+    lam = torch.tensor(0.5)
+    assert mask_loss(own, lam, 0.1, 2.0).item() == pytest.approx(0.4)
+    assert mask_loss(own.flatten(0, 1)[None], lam, 0.1, 2.0).item() == pytest.approx(-0.5)
 
 
 def test_mask_loss_has_no_gradient_within_the_margin_and_pushes_to_lambda_beyond():
