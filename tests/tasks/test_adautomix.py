@@ -244,7 +244,7 @@ def test_draws(k):
 
 
 def test_a_tiny_alpha_draws_shares_all_the_same():
-    for seed in range(20):
+    for seed in range(60):  # one in eight draws three zeros
         draw, _ = draw_mixes(2, 3, 1e-3, torch.Generator().manual_seed(seed))
         torch.testing.assert_close(draw.lam.sum(), torch.tensor(1.0))
 
@@ -336,12 +336,14 @@ def test_autocast(make_batch, at, step):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's own, of mixed images
-def test_compiled(make_batch, at):
+def test_compiled(make_batch, at, backend):
+    torch._dynamo.reset()
     task, batch = make_task(), make_batch()
     plain = copy.deepcopy(task)
     for module in task.compiled():
-        module.compile(backend="aot_eager")
+        module.compile(backend=backend)
     for step in (0, 1):
         report, wanted = task(batch, at(step=step)), plain(batch, at(step=step))
         report["loss"].backward()
