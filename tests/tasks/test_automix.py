@@ -275,6 +275,8 @@ def test_a_batch_of_one_channels_last_and_meta(kind, make_batch, at):
     assert task.to("meta").train()(empty, at())["loss"].device.type == "meta"
 
 
+# torch hides this warning of its own, but not from a filter that makes errors of warnings
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_student_and_momentum_encoder_compile(kind, make_batch, at):
