@@ -8,6 +8,8 @@ network with dropout or stochastic depth draws once for the clean pass, not once
 encoder's running statistics, which only its evaluation looks at, move once.
 """
 
+import functools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,6 +22,7 @@ from openmix.ops.losses import in_float32
 from openmix.ops.random import sample_beta, sample_sources
 from openmix.tasks.context import StepContext
 from openmix.tasks.learned import Draw, LearnedMixing, Momentum, draw_pair, stages_until
+from openmix.tasks.learned_mixer import LearnedMixer
 
 __all__ = ["AdAutoMixClassification", "cosine_to_sources", "draw_mixes"]
 
@@ -101,6 +104,12 @@ class AdAutoMixClassification(LearnedMixing):
         # of the student's losses on clean and on blended images
         self.plain_weights = (1 - mixup_ratio, mixup_ratio) if mix_samples > 2 else (1.0,)
 
+    @property
+    def mixers(self) -> list[LearnedMixer]:
+        """What the student is shown, for previews and for other runs; its preset's blends are left out."""
+        draws = functools.partial(draw_mix, k=self.mix_samples, alpha=self.alpha)
+        return [self.as_mixer(draws, self.lam_margin)]
+
     def forward(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         """Return ``loss``, its terms, ``cosine`` and ``top1_dominant``.
 
@@ -170,6 +179,11 @@ def draw_mixes(batch_size: int, k: int, alpha: float, generator: torch.Generator
     parts = sample_beta(alpha, (1, k), generator).clamp(min=torch.finfo(torch.float32).tiny)
     lam = parts / parts.sum()
     return Draw(sample_sources(batch_size, k, generator), lam), Draw(sample_sources(batch_size, k, generator), lam)
+
+
+def draw_mix(batch_size: int, k: int, alpha: float, generator: torch.Generator) -> Draw:
+    """Draw the student's mix alone."""
+    return draw_mixes(batch_size, k, alpha, generator)[1]
 
 
 def cosine_to_sources(mixed: Tensor, clean: Tensor, sources: Tensor, weights: Tensor) -> Tensor:

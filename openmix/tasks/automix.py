@@ -5,6 +5,8 @@ pass serves both mixes and ends at the mix block's map, the student's mask is ma
 options that no published configuration uses.
 """
 
+import functools
+
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +20,7 @@ from openmix.ops.learned_masks import adjust_shares, cosine_between, mask_loss
 from openmix.ops.target import Mixed
 from openmix.tasks.context import StepContext
 from openmix.tasks.learned import Draw, LearnedMixing, Momentum, draw_pair, stages_until
+from openmix.tasks.learned_mixer import LearnedMixer
 
 __all__ = ["AutoMixClassification"]
 
@@ -101,6 +104,11 @@ class AutoMixClassification(LearnedMixing):
         self.mask_loss_end = mask_loss if mask_loss_end is None else mask_loss_end
         mixers = [build_mixer("mixup", alpha=0.8), build_mixer("cutmix", alpha=1.0)]
         self.one_mix = Choice(mixers, None) if head_one_mix else None
+
+    @property
+    def mixers(self) -> list[LearnedMixer]:
+        """What the student is shown, for previews and for other runs."""
+        return [self.as_mixer(functools.partial(draw_pair, alpha=self.alpha), self.lam_margin)]
 
     @staticmethod
     def usual_mix_block(channels: int, preset: str | None) -> nn.Module:

@@ -6,7 +6,7 @@ that are there to train the student reach it as data. So each loss trains one of
 """
 
 import copy
-import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from openmix.ops.random import sample_beta, sample_sources
 from openmix.ops.target import Mixed, MixTarget
 from openmix.tasks.classification import Classification
 from openmix.tasks.context import StepContext
+from openmix.tasks.learned_mixer import LearnedMixer, map_of_stage
 
 __all__ = ["PRESETS", "Draw", "LearnedMixing", "Momentum", "draw_pair"]
 
@@ -139,8 +140,6 @@ class LearnedMixing(Classification):
         takes, has = getattr(mix_block, "in_channels", None), backbone.out_channels[self.stages - 1]  # type: ignore[index]
         if takes not in (None, has):
             raise ValueError(f"mix_block takes {takes} channels, the map at mask_layer={mask_layer} has {has}")
-        # a backbone of a user's own may know of no such argument, and then runs to its end
-        self.ends_early = "upto" in inspect.signature(backbone.forward).parameters
         self.momentum = momentum
         networks = {"backbone": self.backbone, "neck": self.neck, "head": self.head, "head_one": self.head_one}
         self._student = (nn.ModuleDict(networks),)  # in a tuple, it is no second owner of them
@@ -175,8 +174,7 @@ class LearnedMixing(Classification):
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
         """Return what the momentum encoder sees of clean images at ``mask_layer``: (B, C, h, w)."""
-        options = {"upto": self.stages} if self.ends_early else {}
-        return self.teacher["backbone"](images, **options)[self.stages - 1]
+        return map_of_stage(self.teacher["backbone"], images, self.stages)
 
     def judge(self, images: Tensor) -> Tensor:
         """Return the momentum encoder's logits for mixed images; a gradient goes through to the images."""
@@ -187,6 +185,16 @@ class LearnedMixing(Classification):
         device = features.device
         sources, lam = (t.to(device, non_blocking=True) for t in (draw.sources, draw.lam))
         return self.mix_block(features, sources, lam, size)
+
+    def as_mixer(self, draws: Callable[..., Draw], lam_margin: float) -> LearnedMixer:
+        """Return what the student is shown as a mixer, for previews and for other runs.
+
+        Args:
+            draws: how the student's mix is drawn. It outlives the task with the mixer and must not hold it.
+            lam_margin: see :class:`~openmix.tasks.learned_mixer.LearnedMixer`.
+        """
+        name = type(self).__name__.removesuffix("Classification").lower()
+        return LearnedMixer(name, self.teacher["backbone"], self.stages, self.mix_block, draws, lam_margin)
 
     def learn_clean(self, images: Tensor, labels: Tensor | MixTarget) -> Tensor:
         """Return the student's cross entropy on what is not mixed by masks, by its classifier of that."""
