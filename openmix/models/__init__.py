@@ -1,5 +1,6 @@
 """Networks as plain modules: backbones, necks, heads, losses, guides, and mixing inside them."""
 
+from openmix.models.adaptive_mask import AdaptiveMask
 from openmix.models.backbones import (
     VGG,
     ConvNet,
@@ -29,8 +30,8 @@ from openmix.models.mix_block import PixelMixBlock
 from openmix.models.necks import GlobalAveragePooling
 
 __all__ = [
-    "VGG", "ClsHead", "ClsMixupHead", "ConvNet", "DecoupledCrossEntropy", "DenseNet", "EMAGuide", "FrozenGuide",
-    "GlobalAveragePooling", "MixBinaryCrossEntropy", "MixCrossEntropy", "MixSoftmaxBinaryCrossEntropy", "MobileNetV2",
-    "PixelMixBlock", "PreActResNet", "PyramidNet", "ResNeXt", "ResNeXt29_4_24", "ResNeXt_CIFAR", "ResNet",
-    "ResNet_CIFAR", "ShakeShake", "ShakeShakeNeXt", "SpectralResidual", "TimmBackbone", "WideResNet",
+    "VGG", "AdaptiveMask", "ClsHead", "ClsMixupHead", "ConvNet", "DecoupledCrossEntropy", "DenseNet", "EMAGuide",
+    "FrozenGuide", "GlobalAveragePooling", "MixBinaryCrossEntropy", "MixCrossEntropy", "MixSoftmaxBinaryCrossEntropy",
+    "MobileNetV2", "PixelMixBlock", "PreActResNet", "PyramidNet", "ResNeXt", "ResNeXt29_4_24", "ResNeXt_CIFAR",
+    "ResNet", "ResNet_CIFAR", "ShakeShake", "ShakeShakeNeXt", "SpectralResidual", "TimmBackbone", "WideResNet",
 ]  # fmt: skip

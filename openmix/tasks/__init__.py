@@ -1,5 +1,6 @@
 """What is trained: modules that own networks and say what one step computes."""
 
+from openmix.tasks.adautomix import AdAutoMixClassification
 from openmix.tasks.augmix import AugMixClassification
 from openmix.tasks.automix import AutoMixClassification
 from openmix.tasks.base import Task
@@ -10,6 +11,6 @@ from openmix.tasks.rlmix import RLMixClassification
 from openmix.tasks.samix import SAMixClassification
 
 __all__ = [
-    "AugMixClassification", "AutoMixClassification", "Classification", "MixContext", "MixUpClassification",
-    "RLMixClassification", "SAMixClassification", "StepContext", "Task",
+    "AdAutoMixClassification", "AugMixClassification", "AutoMixClassification", "Classification", "MixContext",
+    "MixUpClassification", "RLMixClassification", "SAMixClassification", "StepContext", "Task",
 ]  # fmt: skip
