@@ -20,7 +20,7 @@ from openmix.version import __version__
 __all__ = ["export"]
 
 SUFFIX = ".safetensors"
-TRUNK = "backbone."
+TRUNK, TEACHER = "backbone.", "teacher."
 
 
 def export(source: Path, out: Path, which: str, backbone: bool, force: bool) -> str:
@@ -29,7 +29,7 @@ def export(source: Path, out: Path, which: str, backbone: bool, force: bool) -> 
     Args:
         source: a checkpoint that training wrote.
         out: ``.safetensors``. Its metadata name the source, its SHA-256, step and seed, and which weights these are.
-        which: ``model``, ``ema``, or ``final``: what the run validated.
+        which: ``model``, ``ema``, or ``final``: what the run validated; ``teacher`` is the momentum encoder within it.
         backbone: leave out all but the backbone, and name its tensors as the backbone itself does.
         force: replace ``out`` if it is there.
 
@@ -59,7 +59,7 @@ def export(source: Path, out: Path, which: str, backbone: bool, force: bool) -> 
     }
     _write(weights, metadata, out)
     numbers = sum(value.numel() for value in weights.values())
-    name = "averaged weights (EMA)" if which == "ema" else "weights"
+    name = {"ema": "averaged weights (EMA)", "teacher": "the momentum encoder's weights"}.get(which, "weights")
     return f"{name} after step {state['step']}: {len(weights)} tensors, {numbers:,} numbers"
 
 
@@ -77,7 +77,13 @@ def _load(source: Path) -> dict[str, Any]:
 def _weights(state: Mapping[str, Any], which: str, source: Path) -> Mapping[str, Tensor]:
     if which == "ema" and state["ema"] is None:
         raise UserError(f"{source} has no averaged weights, as its run had no EMAHook; --weights model exports its own")
-    return final_weights(state if which == "ema" else {**state, "ema": None})
+    weights = final_weights(state if which in ("ema", "teacher") else {**state, "ema": None})
+    if which != "teacher":
+        return weights
+    own = {key.removeprefix(TEACHER): value for key, value in weights.items() if key.startswith(TEACHER)}
+    if not own:
+        raise UserError(f"{source} has no momentum encoder: AutoMix, SAMix and AdAutoMix have one")
+    return own
 
 
 def _write(weights: Mapping[str, Tensor], metadata: dict[str, str], out: Path) -> None:

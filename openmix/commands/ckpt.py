@@ -46,9 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument("checkpoint", metavar="CHECKPOINT", help="such as work_dirs/NAME/checkpoints/best.pth")
     export.add_argument("out", metavar="OUT.safetensors", help="what to write")
     export.add_argument(
-        "--weights", choices=("final", "model", "ema"), default="final",
+        "--weights", choices=("final", "model", "ema", "teacher"), default="final",
         help="final (default): those that the run validated, which are the averaged ones where it averages; "
-        "model: as they were trained; ema: averaged",
+        "model: as they were trained; ema: averaged; teacher: the momentum encoder of AutoMix, SAMix or AdAutoMix, by "
+        "the names of a network of its own",
     )  # fmt: skip
     export.add_argument(
         "--backbone", action="store_true",

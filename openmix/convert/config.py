@@ -41,8 +41,8 @@ def convert_config(path: str, preset: str | None = None) -> tuple[str, Report]:
     """
     report = Report()
     top = Section(read_old_config(path), "", report)
-    model, load_from = convert_model(top.section("model"), preset, top.get("load_from"))
-    base_lr = Section(top.get("optimizer"), "optimizer", report).read("lr", float, 0)
+    model, load_from = convert_model(top, preset)
+    rates = _rates(Section(top.get("optimizer"), "optimizer", report), "mix_block" in model)
     optim_wrapper = convert_optimizer(top)
     accumulate = optim_wrapper.get("accumulative_counts", 1)
     train_cfg = convert_train_cfg(top, accumulate)
@@ -51,12 +51,22 @@ def convert_config(path: str, preset: str | None = None) -> tuple[str, Report]:
         train_cfg["val_interval"] = evaluation.interval
     new = {"model": model, **convert_data(top, evaluation, model["head"]["num_classes"])}
     new |= {"optim_wrapper": optim_wrapper, "train_cfg": train_cfg}
-    schedule = convert_schedule(top, base_lr, train_cfg, accumulate)
+    schedule = convert_schedule(top, rates, train_cfg, accumulate)
     new |= {"param_scheduler": schedule} if schedule else {}
     new |= convert_runtime(top, model["type"], "max_epochs" in train_cfg, accumulate)
     new |= {"load_from": load_from} if load_from else {}
     convert_rest(top)
     return spell_config(_docstring(path, preset, report), {key: new[key] for key in ORDER if key in new}), report
+
+
+def _rates(optimizer: Section, has_mix_block: bool) -> dict[str, float]:
+    """Return the learning rates at which schedules begin: of all parameters, and of a mix block."""
+    rates = {"": optimizer.read("lr", float, 0)}
+    if has_mix_block:
+        own = Section(optimizer.get("paramwise_options"), optimizer.key("paramwise_options"), optimizer.report)
+        block = Section(own.get("mix_block"), own.key("mix_block"), optimizer.report)
+        rates["mix_block"] = block.read("lr", float, rates[""] * block.read("lr_mult", float, 1))
+    return rates
 
 
 def _docstring(path: str, preset: str | None, report: Report) -> str:

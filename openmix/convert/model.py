@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from openmix.convert.head import convert_head
+from openmix.convert.learned import LEARNED, convert_learned, convert_mask_layer
 from openmix.convert.mixing import convert_mixing
 from openmix.convert.report import Section
 from openmix.mixers.catalog import get_method, list_mixers
@@ -12,7 +13,7 @@ from openmix.registry import MODELS, known_types
 
 __all__ = ["convert_model"]
 
-TASKS = ("MixUpClassification", "Classification")
+TASKS = ("MixUpClassification", "Classification", *LEARNED)
 
 
 @dataclass(frozen=True)
@@ -73,26 +74,22 @@ BEHAVIOUR = {
 }
 
 
-def convert_model(old: Section, preset: str | None, load_from: Any) -> tuple[dict[str, Any], Any]:
+def convert_model(top: Section, preset: str | None) -> tuple[dict[str, Any], Any]:
     """Return the new ``model``, and a file of weights to begin with, if the old config names any.
 
     Args:
-        old: the old ``model``.
+        top: the whole old config; the file in its ``load_from`` is loaded over what ``pretrained`` names.
         preset: see :func:`openmix.convert.mixing.convert_mixing`.
-        load_from: of the old config; what it names is loaded over what ``pretrained`` does.
     """
+    old, load_from = top.section("model"), top.get("load_from")
     kind = old.get("type")
-    if kind not in TASKS:
-        old.refused("type", f"openmix converts {' and '.join(TASKS)}, not {kind}")
-    old.kept("type")
-    mixes = kind != "Classification"
-    new = {
-        "type": kind,
-        "backbone": _convert_backbone(old.section("backbone")),
-        "head": convert_head(old.section("head"), mixes),
-    }
-    if mixes:
-        new |= convert_mixing(old, preset)
+    if kind in LEARNED:
+        backbone = old.section("backbone")
+        layer = convert_mask_layer(backbone, 3 if str(backbone.get("type")).startswith("WideResNet") else 4)
+        learned = convert_learned(old, top, preset)
+        new = {"type": learned["type"], "backbone": _convert_backbone(backbone), **learned, **layer}
+    else:
+        new = _of_hand(old, kind, preset)
     if load_from:
         old.meaningless("pretrained", f"its weights give way to those of load_from, {load_from}")
     elif old.get("pretrained"):
@@ -111,6 +108,20 @@ def convert_model(old: Section, preset: str | None, load_from: Any) -> tuple[dic
     old.benign({"init_cfg": (None, "networks begin as their pages say")})
     old.close()
     return new, load_from
+
+
+def _of_hand(old: Section, kind: Any, preset: str | None) -> dict[str, Any]:
+    """Return the new ``model`` of a task without a learned mixer."""
+    if kind not in TASKS:
+        old.refused("type", f"openmix converts {', '.join(TASKS)}, not {kind}")
+    old.kept("type")
+    mixes = kind != "Classification"
+    new = {
+        "type": kind,
+        "backbone": _convert_backbone(old.section("backbone")),
+        "head": convert_head(old.section("head"), mixes),
+    }
+    return new | convert_mixing(old, preset) if mixes else new
 
 
 def _modes(model: dict[str, Any]) -> list[str]:

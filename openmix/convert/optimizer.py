@@ -19,7 +19,10 @@ NORMS = [
 ]
 OTHERS = ("conv1.weight", "layer1.0.conv1.bias", "patch_embed.weight", "cls_token", "fc.weight", "fc.bias")
 PARAMWISE = tuple(field.name for field in fields(ParamwiseCfg))
-FACTORS = {"weight_decay": "decay_mult", "weight_decay_mult": "decay_mult", "lr": "lr_mult", "lr_mult": "lr_mult"}
+FACTORS = {
+    "weight_decay": "decay_mult", "weight_decay_mult": "decay_mult", "lr": "lr_mult", "lr_mult": "lr_mult",
+    "momentum": "momentum",
+}  # fmt: skip
 FP16 = (
     "optim_wrapper.amp='fp16', from the first layer to the last, where OpenMixup's mixing switches mmcv's autocast off "
     "again; 'bf16' needs no loss scaling"
@@ -30,7 +33,11 @@ def convert_optimizer(top: Section) -> dict[str, Any]:
     """Return ``optim_wrapper``."""
     old = top.section("optimizer")
     new: dict[str, Any] = {"optimizer": {}}
-    base = {"decay_mult": old.read("weight_decay", float, 0), "lr_mult": old.read("lr", float, 0)}
+    base = {
+        "decay_mult": old.read("weight_decay", float, 0),
+        "lr_mult": old.read("lr", float, 0),
+        "momentum": old.read("momentum", float | None),
+    }
     paramwise = _paramwise(old.section("paramwise_options"), base)
     given = old.section("paramwise_cfg")
     paramwise |= {key: given.renamed(key, f"optim_wrapper.paramwise_cfg.{key}") for key in PARAMWISE if key in given}
@@ -86,21 +93,25 @@ def _optimizer_name(kind: str) -> str | None:
     return kind
 
 
-def _paramwise(old: Section, base: Mapping[str, float]) -> dict[str, Any]:
+def _paramwise(old: Section, base: Mapping[str, float | None]) -> dict[str, Any]:
     """Return ``paramwise_cfg`` for patterns of names with values of their own.
 
     Args:
         old: the values by pattern.
-        base: the optimizer's own, of which there are factors.
+        base: the optimizer's own, of which there are factors; its momentum is None where it has none.
     """
     new: dict[str, Any] = {}
     norms = [pattern for pattern in old.values if _means_norms(pattern)]
+    spared = bool(norms) or "bias" in old.values
     for pattern in list(old.values):
         options = Section(old.read(pattern, Mapping[str, Any]), old.key(pattern), old.report)
         if why := _beyond_factors(options, base):
             old.no_equivalent(pattern, why)
             continue
         factors = {FACTORS[key]: _factor(options.get(key), key, base) for key in options.values}
+        if all(value == _neutral(name, base) for name, value in factors.items()):
+            old.meaningless(pattern, "what it says holds of all parameters")
+            continue
         decay_alone = factors.keys() == {"decay_mult"}
         if pattern in norms and decay_alone:
             new["norm_decay_mult"] = factors["decay_mult"]
@@ -113,27 +124,37 @@ def _paramwise(old: Section, base: Mapping[str, float]) -> dict[str, Any]:
                 old.changed(pattern, "bias_decay_mult: not of norms, whose biases are norm_decay_mult's")
         elif re.fullmatch(r"[\w.]+", pattern):
             new.setdefault("custom_keys", {})[pattern] = factors
+            if spared and "decay_mult" not in factors:
+                old.changed(pattern, "custom_keys: with these, its norms and biases decay as its weights do")
             old.renamed(pattern, "optim_wrapper.paramwise_cfg.custom_keys")
         else:
             old.no_equivalent(pattern, "custom_keys takes parts of names, no patterns: name the parameters there")
     return new
 
 
-def _beyond_factors(options: Section, base: Mapping[str, float]) -> str:
-    """Return why a pattern's values are not factors of the optimizer's own; '' if they are."""
+def _beyond_factors(options: Section, base: Mapping[str, float | None]) -> str:
+    """Return why a pattern's values are neither a momentum nor factors of the optimizer's own; '' if they are."""
     for key in options.values:
         if key not in FACTORS:
-            return f"factors of lr and weight_decay are all that there is, not {key}"
+            return f"factors of lr and weight_decay and a momentum are all that there is, not {key}"
         value = options.read(key, float)
-        if value and not key.endswith("_mult") and not base[FACTORS[key]]:
+        if key == "momentum":
+            if base["momentum"] is None:
+                return "the optimizer has no momentum"
+        elif value and not key.endswith("_mult") and not base[FACTORS[key]]:
             return f"{key} is a factor of the optimizer's, whose {key} is 0: give it one, and 0 to the others"
     return ""
 
 
-def _factor(value: float, key: str, base: Mapping[str, float]) -> float:
-    if key.endswith("_mult"):
+def _factor(value: float, key: str, base: Mapping[str, float | None]) -> float:
+    if key.endswith("_mult") or key == "momentum":
         return value
-    return value / base[FACTORS[key]] if value else 0.0
+    return value / base[FACTORS[key]] if value else 0.0  # type: ignore[operator]  # _beyond_factors saw to it
+
+
+def _neutral(name: str, base: Mapping[str, float | None]) -> float | None:
+    """Return the value that changes nothing."""
+    return base["momentum"] if name == "momentum" else 1
 
 
 def _means_norms(pattern: str) -> bool:

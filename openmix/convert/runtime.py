@@ -1,13 +1,13 @@
 """How OpenMixup's hooks, logs and checkpoints become openmix's, and what of its runtime nothing here needs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from openmix.convert.data import Evaluation
 from openmix.convert.report import Section
 from openmix.convert.schedule import in_steps
 
-__all__ = ["convert_evaluation", "convert_rest", "convert_runtime"]
+__all__ = ["convert_evaluation", "convert_rest", "convert_runtime", "take_hooks"]
 
 TOP_1 = "top-1 and top-5 are always computed"
 
@@ -31,6 +31,20 @@ MEANINGLESS = {
 }
 
 
+def take_hooks(top: Section, wanted: Callable[[Mapping[str, Any]], bool]) -> list[Section]:
+    """Take out of ``custom_hooks`` those that are wanted, and leave None in their places.
+
+    Args:
+        top: the whole old config.
+        wanted: tells of a hook whether it is.
+    """
+    hooks = list(top.read("custom_hooks", Sequence[Mapping[str, Any] | None] | None) or [])
+    taken = [Section(hook, f"custom_hooks.{i}", top.report) for i, hook in enumerate(hooks) if hook and wanted(hook)]
+    if taken:
+        top.values["custom_hooks"] = [None if hook and wanted(hook) else hook for hook in hooks]
+    return taken
+
+
 def convert_evaluation(top: Section, train_cfg: Mapping[str, Any], accumulate: int) -> Evaluation:
     """Return what ``evaluation``, or a ``ValidateHook`` in ``custom_hooks``, says.
 
@@ -39,17 +53,12 @@ def convert_evaluation(top: Section, train_cfg: Mapping[str, Any], accumulate: i
         train_cfg: the new one.
         accumulate: iterations, as mmcv counts them, to an optimizer step.
     """
-    hooks = top.read("custom_hooks", Sequence[Mapping[str, Any]] | None) or []
     by_epoch = "max_epochs" in train_cfg
     found = Evaluation()
-    for i, hook in enumerate(hooks):
-        if hook.get("type") == "ValidateHook":
-            section = Section(hook, f"custom_hooks.{i}", top.report)
-            section.meaningless("type", "validation is a part of the loop")
-            section.meaningless("dataset", "val_dataloader says it")
-            found = _evaluation(section, by_epoch, accumulate)
-    if hooks:
-        top.values["custom_hooks"] = [None if hook.get("type") == "ValidateHook" else hook for hook in hooks]
+    for hook in take_hooks(top, lambda hook: hook.get("type") == "ValidateHook"):
+        hook.meaningless("type", "validation is a part of the loop")
+        hook.meaningless("dataset", "val_dataloader says it")
+        found = _evaluation(hook, by_epoch, accumulate)
     if top.get("evaluation"):
         found = _evaluation(top.section("evaluation"), by_epoch, accumulate)
     top.meaningless("evaluation", "there is none")
@@ -167,7 +176,7 @@ def _hook(old: Section, task: str) -> dict[str, Any] | None:
         old.changed("full_params_ema", "BatchNorm's statistics are averaged as well")
         old.close()
         return {"type": "EMAHook", "momentum": momentum}
-    if kind == "SAVEHook" and task == "MixUpClassification":
+    if kind == "SAVEHook" and task != "Classification":
         epochs = max(1, old.read("save_interval", int, 1) // max(1, old.read("iter_per_epoch", int, 1)))
         old.renamed("type", "MixPreviewHook")
         old.changed("save_interval", f"interval={epochs}: in epochs, to TensorBoard")

@@ -8,9 +8,11 @@ from openmix.convert.report import Section
 
 __all__ = ["convert_schedule", "convert_train_cfg", "in_steps"]
 
+OTHER = "addtional_scheduler"  # OpenMixup's spelling
+
 
 def convert_schedule(
-    top: Section, base_lr: float, train_cfg: Mapping[str, Any], accumulate: int
+    top: Section, rates: Mapping[str, float], train_cfg: Mapping[str, Any], accumulate: int
 ) -> dict[str, Any] | list[dict[str, Any]] | None:
     """Return ``param_scheduler``; None for a constant rate.
 
@@ -19,11 +21,26 @@ def convert_schedule(
 
     Args:
         top: the whole old config.
-        base_lr: of the optimizer.
+        rates: the optimizer's under ``""``, and that of the mix block under ``"mix_block"``, where there is one.
         train_cfg: the new one.
         accumulate: iterations, as mmcv counts them, to an optimizer step.
     """
-    old = top.section("lr_config")
+    schedules = _schedules(top.section("lr_config"), rates[""], train_cfg, accumulate)
+    if top.get("momentum_config"):
+        top.no_equivalent("momentum_config", "OneCycleLR's cycle_momentum is what moves momentum here")
+    top.meaningless("momentum_config", "momentum is constant")
+    other = top.read(OTHER, Mapping[str, Any] | None)
+    if "mix_block" in rates and other and other.get("paramwise_options") in (["mix_block"], ("mix_block",)):
+        section = top.section(OTHER)
+        section.renamed("paramwise_options", "param_scheduler.group")
+        schedules = [{**item, "group": "student"} for item in schedules]
+        own = _schedules(section, rates["mix_block"], train_cfg, accumulate)
+        schedules += [{**item, "group": "mix_block"} for item in own]
+    return schedules if len(schedules) > 1 else schedules[0] if schedules else None
+
+
+def _schedules(old: Section, base_lr: float, train_cfg: Mapping[str, Any], accumulate: int) -> list[dict[str, Any]]:
+    """Return the warm-up and the schedule that one dict of mmcv's says."""
     by_epoch = old.read("by_epoch", bool, "max_epochs" in train_cfg)  # as mmcv's runners have it
     old.kept("by_epoch")
     drift = _drift(old, base_lr, train_cfg, accumulate)
@@ -32,11 +49,7 @@ def convert_schedule(
     if main and not by_epoch:
         main["by_epoch"] = False
     old.close()
-    if top.get("momentum_config"):
-        top.no_equivalent("momentum_config", "OneCycleLR's cycle_momentum is what moves momentum here")
-    top.meaningless("momentum_config", "momentum is constant")
-    schedules = [item for item in (warm_up, main) if item]
-    return schedules if len(schedules) > 1 else schedules[0] if schedules else None
+    return [item for item in (warm_up, main) if item]
 
 
 def _floor(old: Section, base_lr: float) -> float:

@@ -1,8 +1,10 @@
 """Published mixing methods, one a file; ``openmix.mixers.cutmix(images, labels, ...)`` is a pure function."""
 
+from openmix.mixers.adautomix import adautomix
 from openmix.mixers.alignmix import alignmix
 from openmix.mixers.attentivemix import attentivemix
 from openmix.mixers.augmix import augmix
+from openmix.mixers.automix import automix
 from openmix.mixers.catalog import build_mixer, list_mixers
 from openmix.mixers.comixup import comixup
 from openmix.mixers.cutmix import cutmix
@@ -23,6 +25,7 @@ from openmix.mixers.resizemixplus import resizemixplus
 from openmix.mixers.ricap import ricap
 from openmix.mixers.rmix import rmix
 from openmix.mixers.saliencymix import saliencymix
+from openmix.mixers.samix import samix
 from openmix.mixers.smmix import smmix
 from openmix.mixers.smoothmix import smoothmix
 from openmix.mixers.snapmix import snapmix
@@ -34,8 +37,8 @@ from openmix.mixers.transmix import transmix
 from openmix.mixers.vanilla import vanilla
 
 __all__ = [
-    "alignmix", "attentivemix", "augmix", "build_mixer", "comixup", "cutmix", "cutout", "fmix", "gridmix", "guidedmix",
-    "kmixup", "list_mixers", "manifoldmix", "maskmix", "mixpro", "mixup", "mosaic", "puzzlemix", "randomerasing",
-    "resizemix", "resizemixplus", "ricap", "rmix", "saliencymix", "smmix", "smoothmix", "snapmix", "starmix", "sumix",
-    "tla", "tokenmix", "transmix", "vanilla",
+    "adautomix", "alignmix", "attentivemix", "augmix", "automix", "build_mixer", "comixup", "cutmix", "cutout", "fmix",
+    "gridmix", "guidedmix", "kmixup", "list_mixers", "manifoldmix", "maskmix", "mixpro", "mixup", "mosaic", "puzzlemix",
+    "randomerasing", "resizemix", "resizemixplus", "ricap", "rmix", "saliencymix", "samix", "smmix", "smoothmix",
+    "snapmix", "starmix", "sumix", "tla", "tokenmix", "transmix", "vanilla",
 ]  # fmt: skip

@@ -47,7 +47,8 @@ AT_CALL = ("generator", "pixel_range")
 ELSEWHERE = {
     "feature": "mixes inside a network: use it as a mix_mode of MixUpClassification",
     "label": "relabels after the forward pass: use it as a mix_mode of MixUpClassification",
-    "learned": "owns parameters and trains with the network: use its own task",
+    "learned": "owns parameters and trains with the network: use its own task, {title}Classification, or give it "
+    "checkpoint='work_dirs/RUN/checkpoints/last.pth' of a run of that",
     "mixed": "is made of several kinds: list them as mix_mode of MixUpClassification",
 }
 
@@ -97,8 +98,8 @@ class Method:
 
     @functools.cached_property
     def takes_pixel_range(self) -> bool:
-        """Whether the function works on colours, and has to be told what black and white are."""
-        return "pixel_range" in inspect.signature(self.function).parameters
+        """Whether the method works on colours, and has to be told what black and white are."""
+        return self.kind == "learned" or "pixel_range" in inspect.signature(self.function).parameters
 
     @functools.cached_property
     def hyper(self) -> dict[str, inspect.Parameter]:
@@ -130,6 +131,7 @@ def mixer(
       ``pixel_range=None`` as well, (2, C): the values of black and of white in the images, None for 0 and 1
     - feature: ``(labels, *, generator=None, stages, ...) -> FeatureMix``
     - label: ``(mixed, *, <needs>, ...) -> MixTarget``
+    - learned: ``(*, checkpoint=None, ...) -> callable``, what mixes as a function of kind 'input' does, made of a run
     """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -195,11 +197,14 @@ class Mixer:
             if method.hyper[key].annotation is bool:
                 check_flag(key, hyper[key])
         self.hyper = {**(method.presets[preset] if preset else {}), **hyper}
-        own = {k: v for k, v in self.hyper.items() if k in method.own_hyper}
-        self.function = functools.partial(method.function, **own)
+        self.function = self._bind({k: v for k, v in self.hyper.items() if k in method.own_hyper})
         rest = {k: v for k, v in self.hyper.items() if k not in method.own_hyper}
         self.base = build_mixer(method.base, **rest) if method.base else None
         self._try_out()
+
+    def _bind(self, hyper: dict[str, Any]) -> Callable[..., Any]:
+        """Return the method with its hyper-parameters."""
+        return functools.partial(self.method.function, **hyper)
 
     def _try_out(self) -> None:
         """Draw once for two images, so that a wrong value fails here and not in the first step of a run."""
@@ -224,6 +229,16 @@ class Mixer:
     def kind(self) -> Kind:
         """Where the method works: 'input', 'feature', 'label' or 'learned'."""
         return self.method.kind
+
+    @property
+    def elsewhere(self) -> str:
+        """Of a kind that cannot be called on images: why, and what to do instead."""
+        return ELSEWHERE[self.kind].format(title=self.method.title)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it mixes by a finished run's networks, which take images such as they were trained on alone."""
+        return False
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -272,7 +287,7 @@ class Mixer:
                 where they must not be.
         """
         if self.kind != "input":
-            raise TypeError(f"{self.name} cannot be called on images: it {ELSEWHERE[self.kind]}")
+            raise TypeError(f"{self.name} cannot be called on images: it {self.elsewhere}")
         for key in needs:
             if key not in self.needs:
                 raise TypeError(f"{self.name} takes no {key!r}; it needs: {', '.join(self.needs) or 'nothing'}")
@@ -295,6 +310,30 @@ class Mixer:
     def __repr__(self) -> str:
         values = {k: self.hyper.get(k, p.default) for k, p in self.method.hyper.items()}
         return f"{self.method.title}({', '.join(f'{k}={v!r}' for k, v in values.items())})"
+
+
+class LearnedMethod(Mixer):
+    """A method of kind 'learned': made of a run's checkpoint it is of kind 'input', and without one names its task."""
+
+    @property
+    def frozen(self) -> bool:
+        """Whether it is made of a checkpoint."""
+        return self.hyper.get("checkpoint") is not None
+
+    @property
+    def kind(self) -> Kind:
+        """'input' with a checkpoint, else 'learned'."""
+        return "input" if self.frozen else "learned"
+
+    def _bind(self, hyper: dict[str, Any]) -> Callable[..., Any]:
+        return self.method.function(**hyper) if self.frozen else super()._bind(hyper)
+
+    def _try_out(self) -> None:
+        """Leave it: images that its networks take are not known."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # with the networks, as the file may be another one by then, or not be there
+        return _restore, (self.name, self.hyper, self.function)
 
 
 def _check_need(name: str, value: Any, images: Tensor) -> None:
@@ -323,11 +362,17 @@ def _class_of(method: Method) -> type[Mixer]:
         "__module__": "openmix",
         "__signature__": inspect.Signature([*method.hyper.values(), preset]),
     }
-    return type(method.title, (Mixer,), namespace)
+    return type(method.title, (LearnedMethod if method.kind == "learned" else Mixer,), namespace)
 
 
 def _rebuild(name: str, hyper: dict[str, Any]) -> Mixer:
     return build_mixer(name, **hyper)
+
+
+def _restore(name: str, hyper: dict[str, Any], function: Callable[..., Any]) -> Mixer:
+    mixer = object.__new__(mixer_class(name))
+    mixer.hyper, mixer.function, mixer.base = hyper, function, None
+    return mixer
 
 
 def build_mixer(name: str, preset: str | None = None, **hyper: Any) -> Mixer:

@@ -54,6 +54,16 @@ class Composition:
         return any(isinstance(m, Composition) and m.needs_epoch for m in self.mixers)
 
     @property
+    def elsewhere(self) -> str:
+        """Where it cannot be called on images: why, and what to do instead."""
+        return ELSEWHERE["mixed"] if self.kind == "mixed" else self.mixers[0].elsewhere
+
+    @property
+    def frozen(self) -> bool:
+        """Whether one of its mixers mixes by a finished run's networks."""
+        return any(m.frozen for m in self.mixers)
+
+    @property
     def needs(self) -> tuple[str, ...]:
         """All that its mixers need."""
         return tuple(dict.fromkeys(need for m in self.mixers for need in m.needs))
@@ -85,7 +95,7 @@ class Composition:
             TypeError: something it is made of does not mix images, or is not given what it needs.
         """
         if self.kind != "input":
-            raise TypeError(f"{self.name} cannot be called on images: it {ELSEWHERE[self.kind]}")
+            raise TypeError(f"{self.name} cannot be called on images: it {self.elsewhere}")
         unknown = [key for key in needs if key not in self.needs]
         if unknown:
             raise TypeError(f"{self.name} takes no {unknown[0]!r}; it needs: {', '.join(self.needs) or 'nothing'}")
@@ -222,7 +232,7 @@ class PerSample(Composition):
         self.prob = prob
         if self.kind != "input" and not (self.kind == "feature" and isinstance(mixer, Mixer)):
             raise ValueError(f"PerSample takes mixers of images, and methods of kind 'feature'; not {mixer!r}")
-        if self.kind == "input" and not self.needs:
+        if self.kind == "input" and not self.needs and not self.frozen:
             images, labels = torch.zeros(2, 1, 32, 32, device="cpu"), torch.arange(2, device="cpu")
             self(images, labels, generator=torch.Generator("cpu").manual_seed(0), epoch=0)
 

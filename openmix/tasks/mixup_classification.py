@@ -125,7 +125,7 @@ class MixUpClassification(Classification):
             self.guide.attach(self.backbone, self.neck, self.head)
         for m in self.mixers:
             if m.kind == "learned":
-                raise ValueError(f"{m.name} owns parameters and is trained by its own task, not by a mix_mode")
+                raise ValueError(f"{m.name} {m.elsewhere}")
             of_mixed = [n for n in m.needs if m.kind == "label" and not n.startswith(CLEAN)]
             clean = [n.removeprefix(CLEAN) for n in m.needs if n not in of_mixed] + list(m.base.needs if m.base else ())
             unknown = [n for n in of_mixed if n not in OF_MIXED]

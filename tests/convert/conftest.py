@@ -1,7 +1,7 @@
 """Old configs: OpenMixup's keys, written as its users write them, with bases and names of the file's own."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +116,27 @@ def write_json(folder: Path, content: dict[str, Any]) -> str:
     path = folder / "old.json"
     path.write_text(json.dumps(content))
     return str(path)
+
+
+def replaced(content: Any, path: list[Any], value: Any) -> Any:
+    """A copy of nested dicts and lists with another value in one place, or with none there where it is ``...``."""
+    key, *rest = path
+    copy = dict(content) if isinstance(content, dict) else list(content)
+    if rest:
+        copy[key] = replaced(content[key], rest, value)
+    elif value is ...:
+        del copy[key]
+    else:
+        copy[key] = value
+    return copy
+
+
+def places(value: Any) -> list[list[Any]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [place for key, inner in items for place in ([key], *([key, *rest] for rest in places(inner)))]
+
+
+@pytest.fixture
+def damaged() -> Callable[[dict[str, Any], Any], Iterator[tuple[list[Any], dict[str, Any]]]]:
+    """Yield each place of a config, whatever depth it has, and the config with another value there."""
+    return lambda content, value: ((place, replaced(content, place, value)) for place in places(content))

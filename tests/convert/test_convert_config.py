@@ -319,7 +319,11 @@ def test_deits_recipe_passes(old):
 @pytest.mark.parametrize(
     ("changes", "key", "text"),
     [
-        ({"model": {"type": "AutoMixup"}}, "model.type", "MixUpClassification and Classification, not AutoMixup"),
+        (
+            {"model": {"type": "MergeMix"}},
+            "model.type",
+            "MixUpClassification, Classification, AutoMixup, AdAutoMix, not",
+        ),
         ({"model": {"backbone": {"type": "RWKV"}}}, "model.backbone.type", "openmix has no network RWKV"),
         ({"model": {"backbone": {"style": "caffe"}}}, "model.backbone.style", '"caffe"'),
         ({"model": {"backbone": {"type": "ConvNeXt", "arch": "atto"}}}, "model.backbone.arch", "not atto"),

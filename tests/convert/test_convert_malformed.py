@@ -1,32 +1,10 @@
 """Old configs with values of the wrong type: one message that names the key."""
 
-from typing import Any
-
 import pytest
 
 from openmix.convert.config import convert_config
 from openmix.errors import UserError
 
-
-def replaced(content: Any, path: list[Any], value: Any) -> Any:
-    """A copy of nested dicts and lists with another value in one place, or with none there."""
-    key, *rest = path
-    copy = dict(content) if isinstance(content, dict) else list(content)
-    if rest:
-        copy[key] = replaced(content[key], rest, value)
-    elif value is GONE:
-        del copy[key]
-    else:
-        copy[key] = value
-    return copy
-
-
-def places(value: Any) -> list[list[Any]]:
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [place for key, inner in items for place in ([key], *([key, *rest] for rest in places(inner)))]
-
-
-GONE = object()
 RICH = {
     "custom_hooks": [{"type": "EMAHook", "momentum": 0.99}, {"type": "SAVEHook", "save_interval": 9}],
     "lr_config": {"warmup": "linear", "warmup_iters": 5, "warmup_ratio": 0.1, "min_lr": 0.01},
@@ -37,8 +15,8 @@ RICH = {
 
 
 @pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
-@pytest.mark.parametrize("value", [GONE, None, 0, 0.5, True, "x", [], [1], [None], {}, {"a": 1}, "cutmix"], ids=repr)
-def test_malformed_values_are_the_users_errors(flat, value, monkeypatch):
+@pytest.mark.parametrize("value", [..., None, 0, 0.5, True, "x", [], [1], [None], {}, {"a": 1}, "cutmix"], ids=repr)
+def test_malformed_values_are_the_users_errors(flat, damaged, value, monkeypatch):
     """Each value of a config in turn, whatever depth it has, is replaced: no other exception comes out."""
     content = flat(**RICH)
     randaugment = {"type": "RandAugment", "num_policies": 2, "magnitude_level": 9, "total_level": 10}
@@ -46,8 +24,7 @@ def test_malformed_values_are_the_users_errors(flat, value, monkeypatch):
     apply = {"type": "RandomAppliedTrans", "transforms": [{"type": "CenterCrop", "size": 8}], "p": 0.5}
     content["data"]["train"]["pipeline"] = [randaugment, erasing, apply]
     content["model"]["head"]["loss"] = {"type": "LabelSmoothLoss", "label_smooth_val": 0.1, "mode": "classy_vision"}
-    for place in places(content):
-        changed = replaced(content, place, value)
+    for place, changed in damaged(content, value):
         monkeypatch.setattr("openmix.convert.config.read_old_config", lambda path, changed=changed: changed)
         try:
             convert_config("old.json")

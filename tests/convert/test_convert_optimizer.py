@@ -82,11 +82,26 @@ class TestOptimizer:
             assert [entry.verdict for entry in report.entries if entry.key == key] == [verdict]
 
     def test_factors_of_no_weight_decay(self, old):
-        options = {"bias": {"weight_decay": 0.0}, "head": {"weight_decay": 0.1}, "fc": {"momentum": 0.5}}
+        options = {"bias": {"weight_decay": 0.0}, "head": {"weight_decay": 0.1}, "fc": {"dampening": 0.5}}
         text, report = convert_config(old(optimizer={"weight_decay": 0.0, "paramwise_options": options}))
         assert Config.fromstring(text, ".py").optim_wrapper.paramwise_cfg == {"bias_decay_mult": 0.0}
         head, fc = (entry.text for entry in report.of("no equivalent"))
-        assert "whose weight_decay is 0" in head and fc.endswith("not momentum")
+        assert "whose weight_decay is 0" in head and fc.endswith("not dampening")
+
+    def test_a_momentum_of_their_own(self, old):
+        options = {"head": {"momentum": 0}, "layer4": {"momentum": 0.9, "lr": 0.1}, "layer3": {"lr": 0.2}}
+        cfg = converted(old(optimizer={"paramwise_options": options}))
+        keys = {"head": {"momentum": 0}, "layer3": {"lr_mult": 2.0}}
+        assert cfg.optim_wrapper.paramwise_cfg == {"custom_keys": keys}, "layer4's are the optimizer's own"
+        adamw = {"type": "AdamW", "lr": 0.1, "paramwise_options": {"head": {"momentum": 0}}, "_delete_": True}
+        (lost,) = convert_config(old(optimizer=adamw))[1].of("no equivalent")
+        assert lost.text == "the optimizer has no momentum"
+
+    def test_norms_and_biases_of_a_key_are_no_exceptions(self, old):
+        options = {"bias": {"weight_decay": 0.0}, "head": {"lr": 0.05}}
+        _, report = convert_config(old(optimizer={"paramwise_options": options}))
+        (entry,) = [entry for entry in report.entries if entry.key == "optimizer.paramwise_options.head"]
+        assert entry.verdict == "changed" and "its norms and biases decay" in entry.text
 
     def test_mmcvs_own_groups(self, old):
         given = {"norm_decay_mult": 0.0, "bias_lr_mult": 2.0, "custom_keys": {"head": {"lr_mult": 10.0}}}

@@ -1,0 +1,14 @@
+"""A small network on CIFAR-10 with SAMix.
+
+Expect what docs/benchmarks/cifar10_one_epoch.md says after one epoch; nobody has published a figure for this network.
+The momentum encoder (top1_k) follows slowly: after a few epochs it says little.
+"""
+
+_base_ = [
+    "../../../_base_/datasets/cifar10.py",
+    "../../../_base_/models/samix.py",
+    "../../../_base_/schedules/sgd_cosine.py",
+    "../../../_base_/runtime.py",
+]
+model = dict(backbone=dict(type="ConvNet", widths=[32, 64, 128]), head=dict(num_classes=10))
+train_cfg = dict(max_epochs=3)
