@@ -319,6 +319,24 @@ class TestExport:
             assert all(torch.equal(written[key], value) and written[key].dtype == value.dtype
                        for key, value in expected.items())  # fmt: skip
 
+    def test_a_momentum_encoder_is_a_network_of_its_own(self, run, lab, runs, tmp_path):
+        """A plain classifier of its weights says what the run's validation said of it."""
+        network = {"backbone": {"type": "ConvNet", "widths": [4, 8], "in_channels": 1}}
+        network["head"] = {"type": "ClsMixupHead", "num_classes": 10}
+        config = lab.write(tmp_path, "learned", model={"type": "AutoMixClassification", **network})
+        plain = lab.write(tmp_path, "plain", model={"type": "Classification", **network})
+        lab.train(config, tmp_path / "run")
+        out = tmp_path / "o.safetensors"
+        code, said, _ = run("export", tmp_path / "run" / "checkpoints" / "last.pth", out, "--weights", "teacher")
+        assert code == 0 and said.startswith("the momentum encoder's weights after step 12: ")
+        assert all(key.startswith(("backbone.", "head.", "head_one.")) for key in load_file(out))
+        code, said, err = run(plain, out, command="test")
+        assert (code, err) == (0, "")
+        assert f"top-1 {lab.records(tmp_path / 'run')[-1]['top1_k']:.2f}" in said.replace("top1", "top-1")
+        other = runs / "run" / "checkpoints" / "last.pth"
+        code, said, err = run("export", other, tmp_path / "no.safetensors", "--weights", "teacher")
+        assert (code, said) == (2, "") and "has no momentum encoder" in err
+
     def test_metadata(self, run, runs, tmp_path):
         checkpoint, out = runs / "run" / "checkpoints" / "epoch_2.pth", tmp_path / "new" / "o.safetensors"
         assert run("export", checkpoint, out)[0] == 0
