@@ -61,7 +61,8 @@ INTRO = """\
 
 A backbone maps images to the maps of its stages, the last one last, and has no classifier; `ClsMixupHead` adds it.
 Every stage is a module of its own whose name is in `stage_names`, so that Manifold Mixup and others mix there:
-`layer1`, `layer2`, ... in all networks that are written here, timm's own names below `net.` in timm's. Parameters and
+`layer1`, `layer2`, ... in all networks that are written here, timm's own names below `net.` in timm's.
+`network(images, upto=2)` returns the first two maps alone, and computes nothing behind them. Parameters and
 multiply-adds (one image; convolutions and matrices) include the classifier.
 
 `variant='faa'` is the wide ResNet of fast-autoaugment, which ResizeMix uses; `rmix` and `openmixup` are theirs, `paper`

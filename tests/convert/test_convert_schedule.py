@@ -130,6 +130,42 @@ def test_how_far_a_floor_takes_the_rates_from_mmcvs(old, floor, epochs, warm, ra
     assert 0.5 * said < found < 1.1 * said
 
 
+def test_the_mix_blocks_own_schedule(old):
+    """OpenMixup's second scheduler takes over the rates of its group, from that group's own rate on."""
+    model = {
+        "type": "AutoMixup",
+        "backbone": {"type": "ResNet_CIFAR", "depth": 18, "out_indices": (2, 3)},
+        "mix_block": {"type": "PixelMixBlock", "in_channels": 256},
+        "head_mix": {"type": "ClsMixupHead", "num_classes": 10},
+        "_delete_": True,
+    }
+    cfg = converted(
+        old(
+            model=model,
+            optimizer={"lr": BASE, "paramwise_options": {"mix_block": {"lr": BASE / 2}}},
+            lr_config={**COSINE, "min_lr": 0.05, "_delete_": True},
+            addtional_scheduler={**COSINE, "min_lr": 0.01, "by_epoch": False, "paramwise_options": ["mix_block"]},
+        )
+    )
+    factor = cfg.optim_wrapper.paramwise_cfg["custom_keys"]["mix_block"]["lr_mult"]
+    groups = [
+        {"params": [torch.zeros(1, requires_grad=True)], "name": name, "lr": rate}
+        for name, rate in (("student", BASE), ("mix_block", BASE * factor))
+    ]
+    optimizer = torch.optim.SGD(groups, lr=BASE)
+    schedule = Schedule(cfg.param_scheduler, optimizer, Timeline(((0, STEPS),)), EPOCHS, EPOCHS * STEPS)
+    for step in range(EPOCHS * STEPS):
+        student, block = (group["lr"] for group in optimizer.param_groups)
+        by_epoch = (1 + math.cos(math.pi * (step // STEPS) / EPOCHS)) / 2
+        by_step = (1 + math.cos(math.pi * step / (EPOCHS * STEPS))) / 2
+        assert student == pytest.approx(0.05 + (BASE - 0.05) * by_epoch)
+        assert block == pytest.approx(0.01 + (BASE / 2 - 0.01) * by_step)
+        optimizer.step()
+        schedule.after_step(step + 1)
+        if (step + 1) % STEPS == 0:
+            schedule.after_epoch((step + 1) // STEPS)
+
+
 def test_a_floor_is_mmcvs_without_a_warm_up_and_unknown_in_other_units(old):
     key = "lr_config.min_lr"
     _, report = convert_config(old(lr_config={**COSINE, "min_lr": 0.05}))
