@@ -45,7 +45,8 @@ presets (`build_mixer(name, preset=...)`) are ports that differ from it. What ea
 differs from its authors' code, is in its docstring: `help(openmix.CutMix)`.
 
 A method's kind says where it works: `input` mixes images before the forward pass, `feature` mixes inside the network,
-`label` weighs labels anew after the forward pass of what another method mixed, `learned` trains with the network.
+`label` weighs labels anew after the forward pass of what another method mixed, `learned` trains with the network and,
+from a run's checkpoint, mixes images as `input` does.
 
 Costs are times of mixing 64 x 3 x 224 x 224 images on a CPU over that of one `torch.lerp(x, x[partner], λ)`:
 [how they were measured](benchmarks/mixers.md). In the pictures the own share of each pixel is yellow for 1 and dark

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--checkpoint",
         metavar="FILE",
-        help="weights for methods that look at the network (default: those that a run begins with)",
+        help="weights for methods that look at the network or are learned (default: those that a run begins with)",
     )
     parser.add_argument("--images", type=int, default=3, metavar="N", help="samples a row (default: %(default)s)")
 
@@ -75,9 +75,12 @@ def _task_of(cfg: Any, checkpoint: str | None) -> Any:
     from openmix.engine.build import initialise
     from openmix.engine.weights import fitted_weights
     from openmix.registry import build_task
+    from openmix.tasks.learned_mixer import LearnedMixer
 
     task = build_task(cfg.model, device="meta")
-    if checkpoint is None and not any((m.base or m).needs for m in getattr(task, "mixers", ())):
+    if checkpoint is None and not any(
+        isinstance(m, LearnedMixer) or (m.base or m).needs for m in getattr(task, "mixers", ())
+    ):
         return task
     task = initialise(cfg, torch.device("cpu"))
     if checkpoint is not None:

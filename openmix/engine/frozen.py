@@ -146,7 +146,7 @@ def _assignment(node: ast.stmt) -> tuple[str, Any]:
 class _Floats(ast.NodeTransformer):
     """Puts the two numbers that Python cannot spell, ``float("inf")`` and ``float("nan")``, in place of their calls."""
 
-    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802  its base's name
+    def visit_Call(self, node: ast.Call) -> ast.AST:
         match node:
             case ast.Call(func=ast.Name("float"), args=[ast.Constant("inf" | "nan" as number)], keywords=[]):
                 return ast.copy_location(ast.Constant(float(number)), node)

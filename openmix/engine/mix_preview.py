@@ -60,11 +60,11 @@ def mixed_rows(
         if method.kind != "input":
             notes.append(f"{mixer.name} mixes inside the network: no picture")
         else:
+            draws = generator_for(seed, "preview", epoch)
             with torch.compiler.set_stance("force_eager"):  # other sizes than the run's would be compiled, and stay
                 needs = task.clean_context(batch).serve(method.needs, "eval") if method.needs else {}
-            draws = generator_for(seed, "preview", epoch)
-            mix = functools.partial(method, generator=draws, pixel_range=batch.pixel_range, epoch=epoch, **needs)
-            mixes = [mix(batch.images, batch.labels) for _ in range(columns)]
+                mix = functools.partial(method, generator=draws, pixel_range=batch.pixel_range, epoch=epoch, **needs)
+                mixes = [mix(batch.images, batch.labels) for _ in range(columns)]
             shown = [_as_map(need) for need in needs.values()]
             samples = [take_sample(batch, m, i, classes, *shown[:1]) for i, m in enumerate(mixes)]
             rows.append(Row(mixer.name, samples))

@@ -362,7 +362,8 @@ def _class_of(method: Method) -> type[Mixer]:
         "__module__": "openmix",
         "__signature__": inspect.Signature([*method.hyper.values(), preset]),
     }
-    return type(method.title, (LearnedMethod if method.kind == "learned" else Mixer,), namespace)
+    made: Any = type(method.title, (LearnedMethod if method.kind == "learned" else Mixer,), namespace)
+    return made
 
 
 def _rebuild(name: str, hyper: dict[str, Any]) -> Mixer:
