@@ -1,6 +1,6 @@
 """One epoch of CIFAR-10 with every method, a row each: that all of them train, and what a small network makes of it.
 
-Each row is a config of configs/classification/cifar10/mixups/basic trained by tools/dist_train.sh for one epoch, seed
+Each row is a config of configs/classification/cifar10 for a small network, trained by tools/dist_train.sh for one epoch, seed
 0, on one process of one thread; with ``--two`` on two processes, which take half as many steps of twice the images,
 beside what is there of one.
 One epoch of one seed ranks nothing: methods that make the task harder start slower.
@@ -19,7 +19,8 @@ from pathlib import Path
 from common import device_facts, write_report
 from rich.progress import track
 
-BASIC = Path("configs/classification/cifar10/mixups/basic")
+CIFAR10 = Path("configs/classification/cifar10")
+FOLDERS = [CIFAR10 / name for name in ("mixups/basic", "automix", "samix", "adautomix")]
 
 
 def trained(config: Path, processes: int) -> dict:
@@ -42,7 +43,7 @@ def trained(config: Path, processes: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    every = sorted([*BASIC.glob("convnet_*.py"), *BASIC.glob("vit_micro_*.py")])
+    every = sorted(p for f in FOLDERS for kind in ("convnet_*.py", "vit_micro_*.py") for p in f.glob(kind))
     parser.add_argument("configs", nargs="*", type=Path, default=every)
     parser.add_argument("--out", type=Path, default=Path("docs/benchmarks/cifar10_one_epoch.json"))
     parser.add_argument("--two", action="store_true")

@@ -9,6 +9,7 @@ import openmix
 from openmix.commands import run_command
 from openmix.commands.check import find_configs
 from openmix.engine.config import load_config
+from openmix.mixers.catalog import get_method
 from openmix.registry import TASKS
 
 ROOT = Path(__file__).parents[2]
@@ -22,6 +23,12 @@ def test_all_are_right_and_state_their_claim(capsys):
     out = capsys.readouterr().out
     assert f"{len(CONFIGS)} of {len(CONFIGS)} config files are right" in out
     assert "has no docstring" not in out
+
+
+def small_configs() -> list[Path]:
+    """The configs of CIFAR-10 that a CPU trains."""
+    folders = [BASIC, *(ROOT / "configs/classification/cifar10" / name for name in ("automix", "samix", "adautomix"))]
+    return [path for folder in folders for kind in ("convnet_*", "vit_micro_*") for path in folder.glob(f"{kind}.py")]
 
 
 def parts_of(path: str) -> set[str]:
@@ -90,12 +97,15 @@ def test_quickstart_configs_differ_in_their_mode_alone():
 
 
 def test_every_method_has_a_config_that_trains_it():
+    """Those that are learned have a task of their own, and configs in a folder of their own."""
     named, tasks = set(), set()
-    for path in [*BASIC.glob("convnet_*.py"), *BASIC.glob("vit_micro_*.py")]:
+    for path in small_configs():
         model = load_config(str(path)).model
         named |= {model.mix_mode} if "mix_mode" in model else set()
         tasks |= {model.type}
-    assert named == set(openmix.list_mixers())
+    learned = {name for name in openmix.list_mixers() if openmix.build_mixer(name).kind == "learned"}
+    assert named == set(openmix.list_mixers()) - learned
+    assert {f"{get_method(name).title}Classification" for name in learned} <= tasks
     assert tasks == set(TASKS.module_dict) - {"Classification"}
 
 
