@@ -1,8 +1,8 @@
 """One epoch of CIFAR-10 with every method, a row each: that all of them train, and what a small network makes of it.
 
-Each row is a config of configs/classification/cifar10 for a small network, trained by tools/dist_train.sh for one epoch, seed
-0, on one process of one thread; with ``--two`` on two processes, which take half as many steps of twice the images,
-beside what is there of one.
+Each row is a config of configs/classification/cifar10 for a small network, trained by tools/dist_train.sh for one
+epoch, seed 0, on one process of one thread; with ``--two`` on two processes, which take half as many steps of twice the
+images, beside what is there of one.
 One epoch of one seed ranks nothing: methods that make the task harder start slower.
 Run: python benchmarks/cifar10_one_epoch.py [CONFIG ...] [--two] [--out docs/benchmarks/cifar10_one_epoch.json]
 A second run adds to the rows of the first and replaces those of the configs that it names.
