@@ -175,7 +175,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("model.mix_prob", [1.5, -0.5], "mix_prob must be >= 0"),
     ("model.mix_prob", [1.0], "mix_prob has 1 values for 2 modes"),
     ("model.alpha", [1, 1, 1], "alpha has 3 values for 2 modes"),
-    ("model.mix_mode", [], "mix_mode names no method; known: alignmix, "),
+    ("model.mix_mode", [], "mix_mode names no method; known: adautomix, alignmix, "),
     ("model.mix_args", {"manifoldmix": {"layer": (0, 3)}}, "takes no 'layer'; write layers=(0, 1, 2)"),
     ("model.alpha", -1.0, "alpha"),
     ("model.mix_repeat", 0, "mix_repeat must be at least 1, got 0"),
