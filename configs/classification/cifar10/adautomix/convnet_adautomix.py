@@ -1,6 +1,6 @@
 """A small network on CIFAR-10 with AdAutoMix.
 
-Expect what docs/benchmarks/cifar10_one_epoch.md says after one epoch; nobody has published a figure for this network.
+It has been tried for some steps only: nobody has published a figure for this network, and openmix claims none.
 The momentum encoder (top1_k) follows slowly: after a few epochs it says little.
 """
 

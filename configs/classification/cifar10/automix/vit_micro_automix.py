@@ -1,6 +1,6 @@
 """A small vision transformer on CIFAR-10 with AutoMix: masks are made of the 8x8 tokens of its second block.
 
-Expect what docs/benchmarks/cifar10_one_epoch.md says after one epoch; nobody has published a figure for this network.
+It has been tried for some steps only: nobody has published a figure for this network, and openmix claims none.
 The momentum encoder (top1_k) follows slowly: after a few epochs it says little.
 """
 
