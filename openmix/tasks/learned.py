@@ -98,7 +98,8 @@ class LearnedMixing(Classification):
     The momentum encoder's parameters are the average of the student's. It runs in mode 'train', on the statistics of
     its batches, and its running statistics, which only evaluation looks at, are those of its own passes: averaged
     ones would be another network's. Its clean pass ends at ``mask_layer``, so that behind it running statistics are of
-    mixed images alone, as in all training on mixed images; in the authors' code they are of clean and mixed ones.
+    mixed images alone, as in all training on mixed images, but for AdAutoMix's adversarial steps; in the authors' code
+    they are of clean and mixed ones.
 
     Validation reports the student as ``top1``, again as ``top1_q``, the momentum encoder as ``top1_k``, and what either
     says by its other classifier, that of clean images, as ``top1_one_q`` and ``top1_one_k``.
