@@ -110,9 +110,10 @@ class PixelMixBlock(nn.Module):
             raise ValueError(f"this mix block mixes 2 images, got sources of shape {tuple(sources.shape)}")
         partner = features[sources[:, 1]]
         own, other = self._told(features, lam, 0), self._told(partner, lam, 1)
-        value = self.value(other)
         if self.lam_mul and isinstance(self.value, _TwoLayers) and not self.lam_before_norm:
             value = self.value(partner, self._factor(partner, lam, 1))
+        else:
+            value = self.value(other)
         if self.qk_concat:
             own = other = torch.cat([own, other], dim=1)
         query, key = self.query(own).flatten(2), (self.key or self.query)(other).flatten(2)

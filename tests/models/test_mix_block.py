@@ -148,6 +148,17 @@ def test_the_norm_cancels_what_is_scaled_before_it():
         assert torch.allclose(*masks, atol=1e-4) == before
 
 
+def test_the_norm_sees_the_partners_features_once():
+    """Its running statistics are of what it normalises, and of nothing else."""
+    features, sources = example(n=3, h=4, w=4)
+    block, lam = made(**SAMIX).train(), torch.tensor([[0.2, 0.8]])
+    block(features, sources, lam, (4, 4))
+    assert int(block.value.norm.num_batches_tracked) == 1
+    seen = block.value.first(features[sources[:, 1]])
+    torch.testing.assert_close(block.value.norm.running_mean, 0.1 * seen.mean((0, 2, 3)))
+    torch.testing.assert_close(block.value.norm.running_var, 0.9 + 0.1 * seen.var((0, 2, 3)))
+
+
 def test_every_parameter_gets_a_gradient_and_half_precision_works():
     for options in ({}, PLAIN, SAMIX):
         block = PixelMixBlock(6, **options)
