@@ -30,6 +30,23 @@ def blocks() -> list:
     return found
 
 
+@pytest.fixture(scope="module")
+def learned(lab, tmp_path_factory):
+    """A folder in which a run of AutoMix has left its checkpoint where the page has it."""
+    folder = tmp_path_factory.mktemp("learned")
+    network = {"backbone": {"type": "ConvNet", "widths": [4, 8]}, "head": {"type": "ClsMixupHead", "num_classes": 10}}
+    shape = {"dataset": {"image_shape": [3, 8, 8]}}
+    path = lab.write(
+        folder,
+        model={"type": "AutoMixClassification", **network},
+        data_preprocessor={"mean": [0.5] * 3, "std": [0.25] * 3},
+        train_dataloader=shape,
+        val_dataloader=shape,
+    )
+    lab.train(path, folder / "work_dirs/RUN", train_cfg__max_epochs=1)
+    return folder
+
+
 @pytest.fixture
 def names() -> dict:
     """What the page says is there: loaders, a model and its optimizer."""
@@ -48,8 +65,10 @@ def names() -> dict:
 
 
 @pytest.mark.parametrize("code", blocks())
-def test_blocks_run(code, names, monkeypatch):
+def test_blocks_run(code, names, monkeypatch, request):
     torch._dynamo.reset()
+    if "work_dirs/RUN" in code:
+        monkeypatch.chdir(request.getfixturevalue("learned"))
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))  # in a second
     exec(compile(code, "docs/library.md", "exec"), names)
     if "loss" in names:

@@ -6,6 +6,7 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import pytest
+import torch
 
 from openmix.commands import run_command
 from openmix.commands.preview import rows_of
@@ -105,3 +106,48 @@ def test_a_checkpoint_of_another_network(lab, tmp_path, capsys):
     assert run_command("preview", [path, "--out", str(out), "--checkpoint", str(checkpoint)]) == 2
     assert "another network than the config's" in capsys.readouterr().err
     assert not out.exists()
+
+
+LEARNED = {"AutoMixClassification": 2, "SAMixClassification": 2, "AdAutoMixClassification": 3}
+
+
+def write_learned(lab, folder, kind, **changes):
+    model = {
+        "type": kind,
+        "backbone": {"type": "ConvNet", "widths": [4, 8], "in_channels": 1},
+        "head": {"type": "ClsMixupHead", "num_classes": 10},
+        "lam_margin": 0.0,
+    }
+    return lab.write(folder, kind, model=model, train_cfg={"max_epochs": 1}, **changes)
+
+
+@pytest.mark.parametrize(("kind", "sources"), LEARNED.items())
+def test_learned_masks_are_of_the_checkpoints_networks(lab, tmp_path, kind, sources):
+    """A row as of any method; without a checkpoint of the weights that a run begins with."""
+    path = write_learned(lab, tmp_path, kind)
+    lab.train(path, tmp_path / "run")
+    file = tmp_path / "run" / "checkpoints" / "last.pth"
+    state = torch.load(file, weights_only=True)["model"]
+    other = tmp_path / "other.pth"
+    torch.manual_seed(0)
+    torch.save(
+        {k: torch.randn_like(v) if k.startswith("mix_block.") and v.ndim > 1 else v for k, v in state.items()}, other
+    )
+    seen = [rows_of(path, 4, str(weights) if weights else None) for weights in (None, file, other)]
+    for rows, notes in seen:
+        assert [row.title for row in rows] == [kind.removesuffix("Classification").lower()] and notes == []
+        assert len(rows[0].samples) == 4
+        assert {len(sample.partners) for sample in rows[0].samples} <= set(range(sources))
+        assert all(sample.share.shape == (8, 8) for sample in rows[0].samples)
+    (begin,), (trained,), (changed,) = ([row.samples for row in rows] for rows, _ in seen)
+    for a, b, c in zip(begin, trained, changed, strict=True):
+        assert (a.own == c.own).all() and not np.allclose(b.share, c.share)
+        assert np.ptp(c.share) > 0.01 or not c.partners
+    out = tmp_path / "p.png"
+    assert run_command("preview", [path, "--out", str(out), "--checkpoint", str(other)]) == 0
+    picture = matplotlib.image.imread(out)[:, :, :3]
+    assert picture.std() > 0.1
+    lab.train(path, tmp_path / "again", vis_backends=[{"type": "LocalVisBackend"}], train_cfg__max_epochs=3,
+              custom_hooks=[{"type": "MixPreviewHook", "interval": 2, "images": 2}])  # fmt: skip
+    shown = sorted(int(p.stem.rpartition("_")[2]) for p in (tmp_path / "again").rglob("mix_preview_*.png"))
+    assert shown == [0, 12]
