@@ -53,11 +53,13 @@ def convert_pixel_mix_block(old: Section, preset: str | None) -> dict[str, Any]:
     old.kept("type")
     new: dict[str, Any] = {"type": "PixelMixBlock", "reduction": old.read("reduction", int, 2)}
     old.kept("reduction")
-    new["lam_concat"] = bool(old.get("lam_concat"))
-    old.kept("lam_concat")
     new |= _lam_mul(old)
     new["qk_concat"] = bool(old.renamed("x_qk_concat", "model.mix_block.qk_concat"))
     new |= _value(old)
+    new["lam_concat"] = bool(old.get("lam_concat"))
+    if new["lam_concat"] and (new["lam_mul"] or new["qk_concat"] or new["value_layers"] > 1):
+        old.refused("lam_concat", "lambda as a channel goes without lam_mul, x_qk_concat and value_neck_cfg here")
+    old.kept("lam_concat")
     new["lam_before_norm"] = preset == PRESET and new["lam_mul"] and new["value_layers"] == 2
     new["upsampling"] = _upsampling(old, "bilinear")
     mode = old.get("mask_mode", "none")

@@ -142,6 +142,11 @@ class TestRecipes:
         assert fate(report, "model.beta_radio") == ("renamed", "-> model.beta, 0.3")
         assert checked(ADVERSARIAL, "openmixup")[0].model.preset == "openmixup"
 
+    def test_preset_of_automix(self, checked):
+        """It says nothing to the mix block, whose lambda no norm cancels."""
+        model = checked(MODEL, "openmixup")[0].model
+        assert (model.preset, model.mix_block) == ("openmixup", {"type": "PixelMixBlock", "lam_concat": False})
+
     def test_wide_resnet(self, checked):
         """Whose mix block has a rate and a momentum of its own."""
         backbone = {"type": "WideResNet", "first_stride": 1, "depth": 28, "widen_factor": 8, "out_indices": (1, 2)}
@@ -343,6 +348,12 @@ class TestKeys:
     def test_mix_blocks(self, convert, key, value, verdict):
         _, report = convert(changed(SAMIX, mix_block={key: value}))
         assert fate(report, f"model.mix_block.{key}")[0] == verdict
+
+    @pytest.mark.parametrize("other", [{"lam_mul": True}, {"x_qk_concat": True}, {"value_neck_cfg": NECK}], ids=repr)
+    def test_lambda_is_a_channel_of_automixs_mix_block_alone(self, convert, other):
+        """PixelMixBlock takes no other combination; the old file's key is named."""
+        (entry,) = convert(changed(MODEL, mix_block={"lam_concat": True, **other}))[1].of("refused")
+        assert entry.key == "model.mix_block.lam_concat"
 
     def test_value_networks(self, convert):
         def fate_of(key: str, value: Any) -> str:
