@@ -105,14 +105,16 @@ def _build_guide(cfg: Mapping[str, Any]) -> Any:
 
 def _build_mix_block(cfg: Mapping[str, Any], backbone: Any) -> Any:
     """Build a task's mix block; its channels may be left out, and are those of the task's ``mask_layer``."""
-    parameters = inspect.signature(lookup(cfg.get("type"), TASKS)).parameters
-    channels = getattr(backbone, "out_channels", None)
-    if "mask_layer" not in parameters or not isinstance(channels, tuple | list):
-        return build(cfg["mix_block"], MODELS)
-    layer = cfg.get("mask_layer", parameters["mask_layer"].default)
-    if type(layer) is not int or not -len(channels) <= layer < len(channels):
-        raise UserError(f"mask_layer must be one of the backbone's {len(channels)} maps, counted from 0, got {layer!r}")
-    return build({"in_channels": channels[layer], **cfg["mix_block"]}, MODELS)
+    block = cfg["mix_block"]
+    default = inspect.signature(lookup(cfg.get("type"), TASKS)).parameters.get("mask_layer")
+    takes = "in_channels" in inspect.signature(lookup(block.get("type"), MODELS)).parameters
+    if default is None or not takes or "in_channels" in block:
+        return build(block, MODELS)
+    try:
+        channels = tasks.learned.map_at(backbone, cfg.get("mask_layer", default.default)).channels
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    return build({"in_channels": channels, **block}, MODELS)
 
 
 def _inferred_channels(head: Mapping[str, Any], backbone: Any) -> dict[str, int]:

@@ -149,7 +149,8 @@ def _beyond_factors(options: Section, base: Mapping[str, float | None]) -> str:
 def _factor(value: float, key: str, base: Mapping[str, float | None]) -> float:
     if key.endswith("_mult") or key == "momentum":
         return value
-    return value / base[FACTORS[key]] if value else 0.0  # type: ignore[operator]  # _beyond_factors saw to it
+    own = base[FACTORS[key]]
+    return value / own if value and own else 0.0  # a value beside which there is none of its own is refused before
 
 
 def _neutral(name: str, base: Mapping[str, float | None]) -> float | None:

@@ -1,22 +1,22 @@
 """Evaluation: every image once, the same figures on any number of processes."""
 
 from collections import defaultdict
-from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from openmix.data.loaders import Loader
 from openmix.engine.damage import DamageLog
 from openmix.engine.distributed import broadcast_buffers, of_main, sum_over_ranks
 from openmix.engine.preprocess import Normalize
 from openmix.evaluation.metrics import NUM_SCORES, image_scores, summarise
+from openmix.tasks.base import Task
 
 __all__ = ["evaluate"]
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, loader: Loader, normalize: Normalize, damage: DamageLog) -> dict[str, float | int]:
+def evaluate(model: Task, loader: Loader, normalize: Normalize, damage: DamageLog) -> dict[str, float | int]:
     """Return the metrics of a model on a loader's whole data set.
 
     It computes in float32, whatever the training did, with rank 0's BatchNorm statistics. Whole batches are dealt out
@@ -32,7 +32,6 @@ def evaluate(model: nn.Module, loader: Loader, normalize: Normalize, damage: Dam
             were is ``damaged`` among the metrics, if there were any: for each, a neighbour counts twice.
     """
     world = damage.world
-    predictions: Callable[[Tensor], dict[str, Tensor]] = model.predictions  # type: ignore[assignment]
     broadcast_buffers(model)
     was_training = model.training
     model.eval()
@@ -41,7 +40,7 @@ def evaluate(model: nn.Module, loader: Loader, normalize: Normalize, damage: Dam
     for batch in loader.evaluate():
         damage.note(batch)
         batch = normalize.batch(batch.to(world.device))
-        (_, logits), *others = predictions(batch.images).items()
+        (_, logits), *others = model.predictions(batch.images).items()
         scores[batch.index] = image_scores(logits, batch.labels)
         for name, logits in others:
             hits[name][batch.index] = image_scores(logits, batch.labels)[:, 0]

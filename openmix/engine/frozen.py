@@ -26,6 +26,7 @@ from openmix.errors import UserError
 from openmix.ops.plans import check_batch
 from openmix.ops.target import Mixed
 from openmix.registry import TASKS, build_task, lookup, name_of, reason_of
+from openmix.tasks.learned import LearnedMixing
 from openmix.tasks.learned_mixer import LearnedMixer
 
 __all__ = ["FrozenMixer", "config_values", "frozen_mixer"]
@@ -109,7 +110,8 @@ def _mixer_of(title: str, model: Mapping[str, Any], weights: Mapping[str, Tensor
     with torch.device("cpu"), torch.random.fork_rng(devices=[]), Budget("the network in its config", most):
         task = build_task(_without_elsewhere(model))
     load_weights(task, weights)
-    (mixer,) = task.mixers  # type: ignore[misc]
+    assert isinstance(task, LearnedMixing)  # as all of these tasks are
+    (mixer,) = task.mixers
     return mixer
 
 

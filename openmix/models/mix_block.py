@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from openmix.ops.checks import check_choice, check_flag, check_integer, check_number, check_probability
 from openmix.ops.learned_masks import rescale_lam
+from openmix.ops.losses import in_float32
 
 __all__ = ["PixelMixBlock", "check_mix", "full_precision", "init_mix_block"]
 
@@ -80,6 +81,10 @@ class PixelMixBlock(nn.Module):
             raise ValueError("lam_concat excludes lam_mul and qk_concat: write lam_concat=False beside them")
         if lam_concat and value_layers > 1:
             raise ValueError("lam_concat takes value_layers=1: the norm between two layers would cancel a constant")
+        if lam_mul_k >= 0 and not lam_mul:
+            raise ValueError("lam_mul_k goes with lam_mul=True")
+        if lam_before_norm and not (lam_mul and value_layers == 2):
+            raise ValueError("lam_before_norm goes with lam_mul=True and value_layers=2")
         if value_layers > 2 or (value_dropout and value_layers < 2):
             raise ValueError(f"value_layers must be 1 or 2, and 2 with value_dropout; got {value_layers}")
         self.in_channels = in_channels
@@ -97,7 +102,7 @@ class PixelMixBlock(nn.Module):
         """Return each source's share per pixel: float32 (B, 2, H, W), the own one first, summing to 1.
 
         Args:
-            features: floating (B, C, h, w), of the clean batch.
+            features: floating (B, C, h, w), of the clean batch; of float64, shares are too.
             sources: int64 (B, 2), each image itself and its partner.
             lam: float32 (1, 2) or (B, 2), lambda and 1 - lambda.
             size: (H, W) of the images.
@@ -107,7 +112,7 @@ class PixelMixBlock(nn.Module):
         """
         check_mix(features, sources, lam)
         if sources.shape[1] != 2:
-            raise ValueError(f"this mix block mixes 2 images, got sources of shape {tuple(sources.shape)}")
+            raise ValueError(f"PixelMixBlock mixes 2 images, got {sources.shape[1]}; AdaptiveMask takes any number")
         partner = features[sources[:, 1]]
         own, other = self._told(features, lam, 0), self._told(partner, lam, 1)
         if self.lam_mul and isinstance(self.value, _TwoLayers) and not self.lam_before_norm:
@@ -118,8 +123,8 @@ class PixelMixBlock(nn.Module):
             own = other = torch.cat([own, other], dim=1)
         query, key = self.query(own).flatten(2), (self.key or self.query)(other).flatten(2)
         with full_precision(features):
-            scaled = query.float().transpose(1, 2) / math.sqrt(query.shape[1])
-            gathered = (scaled @ key.float()).softmax(-1) @ value.float().flatten(2).transpose(1, 2)
+            scaled = in_float32(query).transpose(1, 2) / math.sqrt(query.shape[1])
+            gathered = (scaled @ in_float32(key)).softmax(-1) @ in_float32(value).flatten(2).transpose(1, 2)
             gathered = gathered.transpose(1, 2).unflatten(2, features.shape[2:])
             share = F.interpolate(gathered, size, mode=self.upsampling).sigmoid()
         return torch.cat([1 - share, share], dim=1)

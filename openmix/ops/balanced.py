@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from openmix.ops.checks import check_not_negative
 from openmix.ops.losses import Reduction, check_inputs, in_float32, merge_equal_labels, mix_cross_entropy, reduce_losses
 from openmix.ops.target import MixTarget
 
@@ -36,8 +37,7 @@ def balanced_mix_cross_entropy(logits: Tensor, target: MixTarget, eta: float, re
     tensor(1.3863)
     """
     check_inputs(logits, target)
-    if not 0 <= eta < float("inf"):
-        raise ValueError(f"eta must be a number of at least 0, got {eta}")
+    check_not_negative("eta", eta)
     logits = in_float32(logits)
     labels, weights = merge_equal_labels(target)
     absent = weights == 0

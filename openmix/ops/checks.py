@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 __all__ = [
-    "check_choice", "check_flag", "check_integer", "check_number", "check_positive", "check_probability", "check_range",
+    "check_choice", "check_flag", "check_integer", "check_not_negative", "check_number", "check_positive",
+    "check_probability", "check_range",
 ]  # fmt: skip
 
 
@@ -11,6 +12,12 @@ def check_positive(name: str, value: float) -> None:
     """Raise ValueError unless ``value`` is a number above 0."""
     if not _is_number(value) or not 0 < value < float("inf"):
         raise ValueError(f"{name} must be a number above 0, got {value!r}")
+
+
+def check_not_negative(name: str, value: float) -> None:
+    """Raise ValueError unless ``value`` is a finite number of at least 0."""
+    if not _is_number(value) or not 0 <= value < float("inf"):
+        raise ValueError(f"{name} must be a number of at least 0, got {value!r}")
 
 
 def check_choice(name: str, value: str, choices: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from openmix.ops.checks import check_choice
+from openmix.ops.checks import check_choice, check_not_negative
 from openmix.ops.losses import (
     Reduction,
     check_inputs,
@@ -61,8 +61,7 @@ def decoupled_cross_entropy(
     """
     check_inputs(logits, target)
     check_choice("mode", mode, ("both", "less", "more"))
-    if not 0 <= eta < float("inf"):
-        raise ValueError(f"eta must be a number of at least 0, got {eta}")
+    check_not_negative("eta", eta)
     logits = in_float32(logits)
     labels, shares = merge_equal_labels(target)
     etas = eta * rescale_shares(shares, "pow", threshold, exponent)

@@ -44,7 +44,7 @@ def adjust_shares(own: Tensor, lam: Tensor) -> Tensor:
             [[0.0000, 0.5000]]])
     """
     mean = own.mean((1, 2), keepdim=True)
-    tiny = torch.finfo(own.dtype).tiny  # an image that is all one source's cannot be scaled
+    tiny = torch.finfo(own.dtype).tiny  # of a mask of 0 or 1 throughout, the factor that is not taken is none
     less, more = lam / mean.clamp(min=tiny), (1 - lam) / (1 - mean).clamp(min=tiny)
     return torch.where(mean > lam, own * less, 1 - (1 - own) * more)
 

@@ -21,7 +21,7 @@ from openmix.ops.checks import check_integer, check_positive, check_probability
 from openmix.ops.losses import in_float32
 from openmix.ops.random import sample_beta, sample_sources
 from openmix.tasks.context import StepContext
-from openmix.tasks.learned import Draw, LearnedMixing, Momentum, draw_pair, stages_until
+from openmix.tasks.learned import Draw, LearnedMixing, Momentum, draw_pair, map_at
 from openmix.tasks.learned_mixer import LearnedMixer
 
 __all__ = ["AdAutoMixClassification", "cosine_to_sources", "draw_mixes"]
@@ -56,8 +56,8 @@ class AdAutoMixClassification(LearnedMixing):
             -2, the last but one, the authors' for all but transformers.
         lam_margin: where the own share lambda_1 or 1 - lambda_1 is at most this, the student's mix is by lambda itself.
             Default 0.03.
-        mixup_ratio: r in [0, 1], the student's (1 - r) * CE(clean) + r * CE(blend). Default 0.5, the authors', whose
-            name is ``mixup_radio``.
+        mixup_ratio: r in [0, 1], the student's (1 - r) * CE(clean) + r * CE(blend); of two images there is no blend,
+            and it counts for nothing. Default 0.5, the authors', whose name is ``mixup_radio``.
         beta: in [0, 1], see above. Default 0.3, the authors', whose name is ``beta_radio``.
         adv_interval: the adversarial steps are those of a number that this divides, the first one included. Default 2.
         momentum: of the momentum encoder at first, in [0, 1]. Default 0.999, the authors'.
@@ -96,7 +96,7 @@ class AdAutoMixClassification(LearnedMixing):
         for name, value in {"lam_margin": lam_margin, "mixup_ratio": mixup_ratio, "beta": beta}.items():
             check_probability(name, value)
         if mix_block is None:
-            mix_block = AdaptiveMask(backbone.out_channels[stages_until(backbone, mask_layer) - 1])  # type: ignore[index]
+            mix_block = AdaptiveMask(map_at(backbone, mask_layer).channels)
         schedule = Momentum(momentum, momentum_end, momentum_start)
         super().__init__(backbone, head, mix_block, neck, head_one, mask_layer, schedule, preset)
         self.mix_samples, self.alpha, self.lam_margin = mix_samples, alpha, lam_margin
@@ -106,7 +106,7 @@ class AdAutoMixClassification(LearnedMixing):
 
     @property
     def mixers(self) -> list[LearnedMixer]:
-        """What the student is shown, for previews and for other runs; its preset's blends are left out."""
+        """See :class:`~openmix.tasks.learned.LearnedMixing`; its preset's blends are left out."""
         draws = functools.partial(draw_mix, k=self.mix_samples, alpha=self.alpha)
         return [self.as_mixer(draws, self.lam_margin)]
 
@@ -124,6 +124,7 @@ class AdAutoMixClassification(LearnedMixing):
 
         # the mask network makes images that the momentum encoder is to see all labels in, or is to be misled by
         size = (images.shape[2], images.shape[3])
+        draw_k = draw_k.to(images.device)
         judged = draw_k.mixed(images, labels, self.shares(features, draw_k, size))
         logits = self.judge(judged.images)
         loss_k = goal = self.head.loss(logits, judged.target)
@@ -133,12 +134,13 @@ class AdAutoMixClassification(LearnedMixing):
             goal = (1 - self.beta) * cosine - self.beta * loss_k
 
         # the student learns from clean images, from blended ones, and from others that the mask network makes for it
+        is_blend, draw_q = self._is_blend(draw_q), draw_q.to(images.device)
         blended = draw_q.mixed(images, labels)
         plain = {"loss_one_q": self.learn_clean(images, labels)}
         if self.mix_samples > 2:
             plain["loss_blend_q"], _ = self.learn_mixed(blended)
         with torch.no_grad():
-            masks = None if self._is_blend(draw_q) else self.shares(features, draw_q, size)
+            masks = None if is_blend else self.shares(features, draw_q, size)
         loss_q, top1 = self.learn_mixed(blended if masks is None else draw_q.mixed(images, labels, masks))
         loss_plain = sum(w * term for w, term in zip(self.plain_weights, plain.values(), strict=True))
         return {
@@ -173,17 +175,19 @@ def draw_mixes(batch_size: int, k: int, alpha: float, generator: torch.Generator
     >>> mask.sources.shape, mask.lam.shape, bool((mask.lam == student.lam).all())
     (torch.Size([4, 3]), torch.Size([1, 3]), True)
     """
+    mask = draw_mix(batch_size, k, alpha, generator)
     if k == 2:
-        return draw_pair(batch_size, alpha, generator), draw_pair(batch_size, alpha, generator)
-    # a small alpha may draw zeros only
-    parts = sample_beta(alpha, (1, k), generator).clamp(min=torch.finfo(torch.float32).tiny)
-    lam = parts / parts.sum()
-    return Draw(sample_sources(batch_size, k, generator), lam), Draw(sample_sources(batch_size, k, generator), lam)
+        return mask, draw_mix(batch_size, k, alpha, generator)
+    return mask, Draw(sample_sources(batch_size, k, generator), mask.lam)
 
 
 def draw_mix(batch_size: int, k: int, alpha: float, generator: torch.Generator) -> Draw:
-    """Draw the student's mix alone."""
-    return draw_mixes(batch_size, k, alpha, generator)[1]
+    """Draw partners and lambda, k draws of Beta(alpha, alpha) divided by their sum, of two images 1 and the rest."""
+    if k == 2:
+        return draw_pair(batch_size, alpha, generator)
+    # a small alpha may draw zeros only
+    parts = sample_beta(alpha, (1, k), generator).clamp(min=torch.finfo(torch.float32).tiny)
+    return Draw(sample_sources(batch_size, k, generator), parts / parts.sum())
 
 
 def cosine_to_sources(mixed: Tensor, clean: Tensor, sources: Tensor, weights: Tensor) -> Tensor:

@@ -15,11 +15,11 @@ from openmix.mixers.catalog import build_mixer
 from openmix.mixers.compose import Choice
 from openmix.models.heads import ClsHead
 from openmix.models.mix_block import PixelMixBlock
-from openmix.ops.checks import check_flag, check_positive, check_probability
+from openmix.ops.checks import check_flag, check_not_negative, check_positive, check_probability
 from openmix.ops.learned_masks import adjust_shares, cosine_between, mask_loss
 from openmix.ops.target import Mixed
 from openmix.tasks.context import StepContext
-from openmix.tasks.learned import Draw, LearnedMixing, Momentum, draw_pair, stages_until
+from openmix.tasks.learned import Draw, LearnedMixing, Momentum, draw_pair, map_at
 from openmix.tasks.learned_mixer import LearnedMixer
 
 __all__ = ["AutoMixClassification"]
@@ -91,23 +91,23 @@ class AutoMixClassification(LearnedMixing):
         shares = {"lam_margin": lam_margin, "mask_adjust": mask_adjust, "mask_margin": mask_margin, "k_prob": k_prob}
         for name, value in shares.items():
             check_probability(name, value)
+        mask_loss_end = mask_loss if mask_loss_end is None else mask_loss_end
         weights = {"mask_loss": mask_loss, "mask_loss_end": mask_loss_end, "mask_variance": mask_variance}
         for name, value in weights.items():
-            if value is not None and (isinstance(value, bool) or not 0 <= value < float("inf")):
-                raise ValueError(f"{name} must be a number of at least 0, got {value!r}")
+            check_not_negative(name, value)
         if mix_block is None:
-            mix_block = self.usual_mix_block(backbone.out_channels[stages_until(backbone, mask_layer) - 1], preset)  # type: ignore[index]
+            mix_block = self.usual_mix_block(map_at(backbone, mask_layer).channels, preset)
         schedule = Momentum(momentum, momentum_end, momentum_start)
         super().__init__(backbone, head, mix_block, neck, head_one, mask_layer, schedule, preset)
         self.alpha, self.lam_margin, self.mask_adjust, self.k_prob = alpha, lam_margin, mask_adjust, k_prob
-        self.mask_loss, self.mask_margin, self.mask_variance = mask_loss, mask_margin, mask_variance
-        self.mask_loss_end = mask_loss if mask_loss_end is None else mask_loss_end
-        mixers = [build_mixer("mixup", alpha=0.8), build_mixer("cutmix", alpha=1.0)]
-        self.one_mix = Choice(mixers, None) if head_one_mix else None
+        self.mask_loss, self.mask_loss_end = mask_loss, mask_loss_end
+        self.mask_margin, self.mask_variance = mask_margin, mask_variance
+        plain = [build_mixer("mixup", alpha=0.8), build_mixer("cutmix", alpha=1.0)]
+        self.one_mix = Choice(plain, None) if head_one_mix else None
 
     @property
     def mixers(self) -> list[LearnedMixer]:
-        """What the student is shown, for previews and for other runs."""
+        """See :class:`~openmix.tasks.learned.LearnedMixing`."""
         return [self.as_mixer(functools.partial(draw_pair, alpha=self.alpha), self.lam_margin)]
 
     @staticmethod
@@ -128,10 +128,10 @@ class AutoMixClassification(LearnedMixing):
         features = self.features(images)
 
         # the mix block makes images that the momentum encoder is to see both labels in
-        shares = self.shares(features, draw_k, size)
-        judged = draw_k.mixed(images, labels, shares)
-        loss_k = self.verdict(judged) if chances[0] < self.k_prob else 0 * shares.sum()
-        lam = judged.target.weights[0, 0]
+        on_device = draw_k.to(images.device)
+        shares, lam = self.shares(features, on_device, size), on_device.lam[0, 0]
+        asked = chances[0] < self.k_prob
+        loss_k = self.verdict(on_device.mixed(images, labels, shares)) if asked else 0 * shares.sum()
         own = shares[:, 0] if self.preset is None else shares[:, 0].flatten(0, 1)[None]
         loss_mask = mask_loss(own, lam, self.mask_margin, self.mask_variance)
         weight = cosine_between(self.mask_loss, self.mask_loss_end, context.progress)
@@ -159,11 +159,12 @@ class AutoMixClassification(LearnedMixing):
         """Mix a batch by the mix block's masks, or by lambda where that is near 0 or 1."""
         if draw.within(self.lam_margin):
             return draw.mixed(batch.images, batch.labels)
-        size = (batch.images.shape[2], batch.images.shape[3])
+        size, device = (batch.images.shape[2], batch.images.shape[3]), batch.images.device
+        draw = draw.to(device)
         shares = self.shares(features, draw, size)
         if adjusting:
-            lam = (other if self.preset == "openmixup" else draw).lam[0, 0]
-            own = adjust_shares(shares[:, 0], lam.to(shares.device, non_blocking=True))
+            lam = (other.to(device) if self.preset == "openmixup" else draw).lam[0, 0]
+            own = adjust_shares(shares[:, 0], lam)
             shares = torch.stack([own, 1 - own], dim=1)
         return draw.mixed(batch.images, batch.labels, shares)
 

@@ -6,9 +6,10 @@ that are there to train the student reach it as data. So each loss trains one of
 """
 
 import copy
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,14 +19,14 @@ from openmix.models.heads import ClsHead
 from openmix.ops.checks import check_choice, check_probability
 from openmix.ops.learned_masks import cosine_between
 from openmix.ops.many_plans import SumPlan
-from openmix.ops.plans import mix
+from openmix.ops.plans import OnDevice, mix
 from openmix.ops.random import sample_beta, sample_sources
 from openmix.ops.target import Mixed, MixTarget
 from openmix.tasks.classification import Classification
 from openmix.tasks.context import StepContext
 from openmix.tasks.learned_mixer import LearnedMixer, map_of_stage
 
-__all__ = ["PRESETS", "Draw", "LearnedMixing", "Momentum", "draw_pair"]
+__all__ = ["PRESETS", "Draw", "LearnedMixing", "MapAt", "Momentum", "draw_pair", "map_at"]
 
 
 PRESETS = ("openmixup",)
@@ -63,8 +64,8 @@ class Momentum:
 
 
 @dataclass(frozen=True)
-class Draw:
-    """Which images are mixed, and in which shares; on the CPU.
+class Draw(OnDevice):
+    """Which images are mixed, and in which shares; drawn on the CPU, and moved by ``to``, which waits for nothing.
 
     Attributes:
         sources: int64 (B, K), the image itself first.
@@ -75,15 +76,14 @@ class Draw:
     lam: Tensor
 
     def within(self, margin: float) -> bool:
-        """Tell whether the own share is so near 0 or 1, by ``margin`` at most, that a mask would be of no use."""
+        """Tell, on the CPU, whether the own share is so near 0 or 1, by ``margin``, that a mask would be of no use."""
         own = float(self.lam[0, 0])
         return min(own, 1 - own) <= margin
 
     def mixed(self, images: Tensor, labels: Tensor, shares: Tensor | None = None) -> Mixed:
         """Mix a batch by shares per pixel (B, K, H, W), or by lambda itself; labels weigh lambda either way."""
-        lam = self.lam.expand(self.sources.shape).to(images.device, non_blocking=True)
-        plan = SumPlan(self.sources.to(images.device, non_blocking=True), lam if shares is None else shares)
-        return mix(images, labels, plan, weights=lam)
+        lam = self.lam.expand(self.sources.shape)
+        return mix(images, labels, SumPlan(self.sources, lam if shares is None else shares), weights=lam)
 
 
 def draw_pair(batch_size: int, alpha: float, generator: torch.Generator) -> Draw:
@@ -109,7 +109,8 @@ class LearnedMixing(Classification):
         head: pooled features -> logits of mixed images, and their loss on a ``MixTarget``.
         mix_block: features, sources, lambda, size -> shares, see :class:`~openmix.models.mix_block.PixelMixBlock`.
         neck: feature maps -> pooled features; default global average pooling.
-        head_one: the classifier of clean images; default one of its own that begins as ``head`` does.
+        head_one: the classifier of clean images; default one of its own that begins as ``head`` does. Where a run is
+            given weights (``load_from``) it begins as ``head`` in any case, if it is of the same form.
         mask_layer: which of the backbone's maps the mix block sees, counted from 0, or from the end below 0.
         momentum: of the momentum encoder, see :class:`Momentum`.
         preset: None, the methods as their authors mean them, or 'openmixup'.
@@ -136,11 +137,9 @@ class LearnedMixing(Classification):
         self.head_one = head_one if head_one is not None else copy.deepcopy(head)
         if getattr(self.head_one, "num_classes", None) != self.num_classes:
             raise ValueError(f"head_one must have head's num_classes={self.num_classes}")
-        self.stages = stages_until(backbone, mask_layer)
+        self.stages, channels = map_at(backbone, mask_layer)
+        check_mix_block(mix_block, channels)
         self.mix_block = mix_block
-        takes, has = getattr(mix_block, "in_channels", None), backbone.out_channels[self.stages - 1]  # type: ignore[index]
-        if takes not in (None, has):
-            raise ValueError(f"mix_block takes {takes} channels, the map at mask_layer={mask_layer} has {has}")
         self.momentum = momentum
         networks = {"backbone": self.backbone, "neck": self.neck, "head": self.head, "head_one": self.head_one}
         self._student = (nn.ModuleDict(networks),)  # in a tuple, it is no second owner of them
@@ -164,8 +163,9 @@ class LearnedMixing(Classification):
         return [{"name": n, "params": [p for p in m.parameters() if p.requires_grad]} for n, m in parts.items()]
 
     def begin(self) -> None:
-        """Let the momentum encoder begin as the student does, and its classifier of clean images as the other one."""
-        self.head_one.load_state_dict(self.head.state_dict())
+        """Let the momentum encoder begin as the student does, and, of one form, its second classifier as its first."""
+        if shapes_of(self.head_one) == shapes_of(self.head):
+            self.head_one.load_state_dict(self.head.state_dict())
         self.teacher.load_state_dict(self._student[0].state_dict())
 
     def after_step(self, context: StepContext) -> None:
@@ -182,10 +182,13 @@ class LearnedMixing(Classification):
         return self.teacher["head"](self.teacher["neck"](self.teacher["backbone"](images)))
 
     def shares(self, features: Tensor, draw: Draw, size: tuple[int, int]) -> Tensor:
-        """Return the mix block's masks for a draw: float32 (B, K, H, W)."""
-        device = features.device
-        sources, lam = (t.to(device, non_blocking=True) for t in (draw.sources, draw.lam))
-        return self.mix_block(features, sources, lam, size)
+        """Return the mix block's masks for a draw on the features' device: float32 (B, K, H, W)."""
+        return self.mix_block(features, draw.sources, draw.lam, size)
+
+    @property
+    def mixers(self) -> list[LearnedMixer]:
+        """What the student is shown, for previews and for other runs."""
+        raise NotImplementedError
 
     def as_mixer(self, draws: Callable[..., Draw], lam_margin: float) -> LearnedMixer:
         """Return what the student is shown as a mixer, for previews and for other runs.
@@ -209,13 +212,40 @@ class LearnedMixing(Classification):
         return self.head.loss(logits, mixed.target), 100 * hits.float().mean()
 
 
-def stages_until(backbone: nn.Module, mask_layer: int) -> int:
-    """Return how many stages a map takes, or raise ValueError where a mix block can do nothing with it."""
+class MapAt(NamedTuple):
+    """One of a backbone's maps: how many stages it takes, and how many channels it has."""
+
+    stages: int
+    channels: int
+
+
+def map_at(backbone: nn.Module, mask_layer: int) -> MapAt:
+    """Return what the map that a mix block is to see is like, or raise ValueError where it can do nothing with it."""
     name, channels = type(backbone).__name__, getattr(backbone, "out_channels", None)
-    stages = len(channels) if isinstance(channels, tuple | list) else 0
+    channels = channels if isinstance(channels, tuple | list) else ()
+    stages = len(channels)
     if type(mask_layer) is not int or not -stages <= mask_layer < stages:
         raise ValueError(f"mask_layer must be one of the {stages} maps of {name}, {-stages} to {stages - 1}")
     upto = mask_layer % stages + 1
     if upto == stages and getattr(backbone, "last_map_is_pooled", False):
         raise ValueError(f"mask_layer={mask_layer}: the last map of this {name} has one place, and masks need several")
-    return upto
+    return MapAt(upto, channels[mask_layer])
+
+
+def check_mix_block(mix_block: nn.Module, channels: int) -> None:
+    """Raise ValueError unless a module is called as mix blocks are, and takes features of so many channels."""
+    try:
+        inspect.signature(mix_block.forward).bind("features", "sources", "lam", "size")
+    except TypeError as error:
+        raise ValueError(
+            f"mix_block must be called with features, sources, lam and size, as PixelMixBlock and AdaptiveMask are; "
+            f"{type(mix_block).__name__} is not"
+        ) from error
+    takes = getattr(mix_block, "in_channels", channels)
+    if takes != channels:
+        raise ValueError(f"mix_block takes {takes} channels, the map at mask_layer has {channels}")
+
+
+def shapes_of(module: nn.Module) -> dict[str, torch.Size]:
+    """Return the shapes of a module's tensors by name."""
+    return {name: value.shape for name, value in module.state_dict().items()}

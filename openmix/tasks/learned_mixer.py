@@ -6,6 +6,7 @@ A task has one of its own networks, for previews; :mod:`openmix.engine.frozen` m
 from __future__ import annotations
 
 import copy
+import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -93,17 +94,19 @@ class LearnedMixer:
         check_batch(images, labels)
         draw = self.draws(len(images), generator=generator)
         if draw.within(self.lam_margin):
-            return draw.mixed(images, labels)
-        seen = images if self.normal is None else as_normalised(images, pixel_range, self.normal)
+            return draw.to(images.device).mixed(images, labels)
+        seen, draw = self._as_known(images, pixel_range), draw.to(images.device)
         return draw.mixed(images, labels, self.shares(seen, draw))
+
+    def _as_known(self, images: Tensor, pixel_range: Tensor | None) -> Tensor:
+        return images if self.normal is None else as_normalised(images, pixel_range, self.normal)
 
     @torch.no_grad()
     def shares(self, images: Tensor, draw: Draw) -> Tensor:
-        """Return the masks for images as the trunk knows them: float32 (B, K, H, W)."""
-        sources, lam = (t.to(images.device, non_blocking=True) for t in (draw.sources, draw.lam))
+        """Return the masks for images as the trunk knows them, and a draw on their device: float32 (B, K, H, W)."""
         with run_in("eval", self.trunk, self.mix_block):
             features = map_of_stage(self.trunk, images, self.stages)
-            shares = self.mix_block(features, sources, lam, (images.shape[2], images.shape[3]))
+            shares = self.mix_block(features, draw.sources, draw.lam, (images.shape[2], images.shape[3]))
         torch.clear_autocast_cache()  # torch before 2.10 keeps the weights that autocast cast here, and trains none
         return shares
 
@@ -117,9 +120,14 @@ class LearnedMixer:
 
 def map_of_stage(backbone: nn.Module, images: Tensor, stages: int) -> Tensor:
     """Return the last of a backbone's first ``stages`` maps, (B, C, h, w); what lies behind it is not computed."""
-    # a backbone of a user's own may know of no such argument, and then runs to its end
-    options = {"upto": stages} if "upto" in inspect.signature(backbone.forward).parameters else {}
+    options = {"upto": stages} if _ends_early(type(backbone)) else {}
     return backbone(images, **options)[stages - 1]
+
+
+@functools.cache
+def _ends_early(kind: type[nn.Module]) -> bool:
+    """Tell whether a backbone can: one of a user's own may know of no such argument, and then runs to its end."""
+    return "upto" in inspect.signature(kind.forward).parameters
 
 
 def as_normalised(images: Tensor, pixel_range: Tensor | None, normal: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """Classification with mixing: draw a method, mix, forward, relabel, loss."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from openmix.models.guides import Guide
 from openmix.models.heads import ClsHead
 from openmix.models.mix_points import MixPoints
 from openmix.models.network_maps import NetworkMaps
-from openmix.ops.checks import check_probability
+from openmix.ops.checks import check_not_negative, check_probability
 from openmix.ops.target import Mixed, MixTarget
 from openmix.tasks.classification import Classification
 from openmix.tasks.context import MixContext, StepContext
@@ -86,8 +85,7 @@ class MixUpClassification(Classification):
         if mix_repeat < 1:
             raise ValueError(f"mix_repeat must be at least 1, got {mix_repeat}")
         modes = [mix_mode] if isinstance(mix_mode, str) else list(mix_mode)
-        if isinstance(clean_weight, bool) or not 0 <= clean_weight < math.inf:
-            raise ValueError(f"clean_weight must be a number of at least 0, got {clean_weight}")
+        check_not_negative("clean_weight", clean_weight)
         self.mix_repeat = mix_repeat
         self.clean_pass, self.clean_weight = clean_pass, clean_weight
         self.guide, self.guide_pass = guide, guide_pass

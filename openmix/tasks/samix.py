@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from openmix.models.heads import ClsHead
 from openmix.models.mix_block import PixelMixBlock
 from openmix.ops.balanced import balanced_mix_cross_entropy
+from openmix.ops.checks import check_not_negative
 from openmix.ops.target import Mixed
 from openmix.tasks.automix import AutoMixClassification
 
@@ -72,8 +73,7 @@ class SAMixClassification(AutoMixClassification):
         momentum_start: float = 0.1,
         preset: str | None = None,
     ) -> None:
-        if isinstance(eta, bool) or not 0 <= eta < float("inf"):
-            raise ValueError(f"eta must be a number of at least 0, got {eta!r}")
+        check_not_negative("eta", eta)
         super().__init__(
             backbone, head, mix_block, neck, head_one, head_one_mix, alpha, mask_layer, lam_margin, mask_adjust,
             mask_loss, mask_loss_end, mask_margin, mask_variance, k_prob, momentum, momentum_end, momentum_start,

@@ -110,8 +110,10 @@ def test_the_networks_stay_as_they_are(runs):
     before = {k: v.clone() for part in (inner.trunk, inner.mix_block) for k, v in part.state_dict().items()}
     images, labels = batch()
     images.requires_grad_()
-    mixer(images, labels).images.sum().backward()
-    assert images.grad is not None
+    mixed = mixer(images, labels)
+    mixed.images.sum().backward()
+    shown = torch.zeros(6, 8, 8).index_add(0, mixed.sources.flatten(), mixed.masks.expand(6, 2, 8, 8).flatten(0, 1))
+    torch.testing.assert_close(images.grad, shown[:, None])  # where an image is seen, and nothing by way of the mask
     for part in (inner.trunk, inner.mix_block):
         assert not any(m.training for m in part.modules())
         assert all(p.grad is None and not p.requires_grad for p in part.parameters())

@@ -178,6 +178,9 @@ def test_every_parameter_gets_a_gradient_and_half_precision_works():
         ({"value_layers": 2}, "lam_concat takes value_layers=1"),
         ({"lam_concat": False, "value_layers": 3}, "value_layers must be 1 or 2"),
         ({"value_dropout": 0.1}, "2 with value_dropout"),
+        ({"lam_mul_k": 0.25}, "lam_mul_k goes with lam_mul"),
+        ({"lam_concat": False, "lam_mul": True, "lam_before_norm": True}, "lam_before_norm goes with"),
+        ({"lam_concat": False, "value_layers": 2, "lam_before_norm": True}, "lam_before_norm goes with"),
         ({"upsampling": "bicubic"}, "'nearest', 'bilinear'"),
         ({"reduction": 0}, "reduction must be an integer of at least 1"),
         ({"lam_concat": 1}, "lam_concat must be True or False"),
@@ -197,7 +200,10 @@ def test_wrong_tensors():
         ((features, sources[:2], lam), r"sources must be int64 \(3, K\)"),
         ((features, sources.int(), lam), r"sources must be int64"),
         ((features, sources, lam[0]), r"lam must be \(1, 2\) or \(3, 2\)"),
-        ((features, torch.zeros(3, 3, dtype=torch.int64), torch.ones(1, 3) / 3), "mixes 2 images"),
+        (
+            (features, torch.zeros(3, 3, dtype=torch.int64), torch.ones(1, 3) / 3),
+            "PixelMixBlock mixes 2 images, got 3; AdaptiveMask",
+        ),
     ):
         with pytest.raises(ValueError, match=message):
             block(*wrong, size=(4, 4))

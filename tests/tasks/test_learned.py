@@ -145,6 +145,20 @@ def test_it_begins_as_the_weights_that_a_run_is_given():
     assert all(p.requires_grad for p in task.head_one.parameters())
 
 
+def test_a_second_classifier_of_another_form_stays_as_it_begins():
+    class Cosine(ClsHead):
+        def __init__(self) -> None:
+            super().__init__(5, 8)
+            self.scale = nn.Parameter(torch.ones(1))
+
+    task = make(head_one=Cosine())
+    before = task.head_one.fc.weight.clone()
+    nn.init.normal_(task.head.fc.weight)
+    task.begin()
+    assert torch.equal(task.head_one.fc.weight, before)
+    assert torch.equal(task.teacher["head_one"].fc.weight, before)
+
+
 def test_a_copy_follows_its_own_student():
     task = make()
     other = copy.deepcopy(task)
@@ -220,6 +234,9 @@ def test_a_vision_transformers_tokens_are_a_map(kind, make_batch, at):
         ({"preset": "openmixp"}, "preset must be one of 'openmixup'"),
         ({"head_one": ClsHead(4, 8)}, "head_one must have head's num_classes=5"),
         ({"mix_block": PixelMixBlock(3)}, "mix_block takes 3 channels, .* has 4"),
+        ({"mix_block": ConvNet((4, 8))}, "mix_block must be called with features, sources, .*; ConvNet is not"),
+        ({"mask_loss": None}, "mask_loss must be a number of at least 0"),
+        ({"mask_variance": "x"}, "mask_variance must be a number of at least 0, got 'x'"),
     ],
 )
 def test_wrong_arguments(arguments, message):

@@ -17,7 +17,7 @@ def make_task(kind):
     task = kind(ConvNet((4, 8)), ClsMixupHead(10, 8), head_one=ClsHead(10, 8), lam_margin=0.0)
     with torch.no_grad():
         for parameter in task.mix_block.parameters():
-            parameter.normal_(std=3)
+            parameter.normal_(std=6)
         for name, value in task.named_buffers():
             if "running_mean" in name:
                 value.normal_()
