@@ -25,7 +25,7 @@ from timm.data.mixup import Mixup as TimmMixup
 from torchvision.transforms import v2
 
 import openmix
-from openmix.mixers.catalog import Mixer
+from openmix.mixers.mixer import Mixer
 
 SHAPES = ((128, 3, 32, 32), (64, 3, 224, 224))
 CLASSES = 1000

@@ -23,7 +23,8 @@ from openmix.data.batch import Batch
 from openmix.engine.mix_picture import Row, Sample, draw, take_sample, to_rgb
 from openmix.engine.preprocess import Normalize
 from openmix.engine.settings import Preprocessor
-from openmix.mixers.catalog import Method, build_mixer, get_method, list_mixers
+from openmix.mixers.catalog import Method, get_method, list_mixers
+from openmix.mixers.mixer import build_mixer
 from openmix.ops.random import generator_for
 from openmix.ops.saliency import spectral_residual
 

@@ -24,7 +24,7 @@ _HOME = {
     "Window": "openmix.mixers.compose",
     "MixCollate": "openmix.interop",
     "TimmMixup": "openmix.interop",
-    "build_mixer": "openmix.mixers.catalog",
+    "build_mixer": "openmix.mixers.mixer",
     "decoupled_cross_entropy": "openmix.ops.decoupled",
     "list_mixers": "openmix.mixers.catalog",
     "mix_binary_cross_entropy": "openmix.ops.losses",
@@ -43,7 +43,7 @@ def __getattr__(name: str) -> Any:
     if name in _HOME:
         return getattr(importlib.import_module(_HOME[name]), name)
     if name[:1].isupper():
-        from openmix.mixers.catalog import classes
+        from openmix.mixers.mixer import classes
 
         if name in classes():
             return classes()[name]
@@ -51,6 +51,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    from openmix.mixers.catalog import classes
+    from openmix.mixers.mixer import classes
 
     return sorted({*globals(), *__all__, *classes()})

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import default_collate
 
-from openmix.mixers.catalog import Mixer, build_mixer
 from openmix.mixers.compose import Choice, Composition
+from openmix.mixers.mixer import Mixer, build_mixer
 from openmix.mixers.vanilla import vanilla
 from openmix.ops.checks import check_integer, check_probability
 from openmix.ops.plans import check_batch

@@ -12,7 +12,8 @@ from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 from openmix.engine import settings
 from openmix.errors import UserError, did_you_mean
-from openmix.mixers.catalog import list_mixers, mixer_class
+from openmix.mixers.catalog import list_mixers
+from openmix.mixers.mixer import mixer_class
 from openmix.registry import HOOKS, LOADERS, OPTIMIZERS, PARAM_SCHEDULERS, SLOTS, TASKS, lookup, name_of
 
 __all__ = ["Problem", "find_problems"]

@@ -5,7 +5,7 @@ from openmix.mixers.alignmix import alignmix
 from openmix.mixers.attentivemix import attentivemix
 from openmix.mixers.augmix import augmix
 from openmix.mixers.automix import automix
-from openmix.mixers.catalog import build_mixer, list_mixers
+from openmix.mixers.catalog import list_mixers
 from openmix.mixers.comixup import comixup
 from openmix.mixers.cutmix import cutmix
 from openmix.mixers.cutout import cutout
@@ -15,6 +15,7 @@ from openmix.mixers.guidedmix import guidedmix
 from openmix.mixers.kmixup import kmixup
 from openmix.mixers.manifoldmix import manifoldmix
 from openmix.mixers.maskmix import maskmix
+from openmix.mixers.mixer import build_mixer
 from openmix.mixers.mixpro import mixpro
 from openmix.mixers.mixup import mixup
 from openmix.mixers.mosaic import mosaic

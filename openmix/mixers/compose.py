@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from openmix.mixers.catalog import ELSEWHERE, GuidePass, Kind, Mixer, build_mixer
+from openmix.mixers.catalog import GuidePass, Kind
+from openmix.mixers.mixer import ELSEWHERE, Mixer, build_mixer
 from openmix.ops.checks import check_integer, check_probability
 from openmix.ops.group_plans import PartPlan, StackPlan
 from openmix.ops.plans import FeatureMix
@@ -23,7 +24,7 @@ __all__ = ["Choice", "Composition", "PerSample", "Repeat", "Window"]
 
 
 class Composition:
-    """What compositions share: they stand where a :class:`~openmix.mixers.catalog.Mixer` can.
+    """What compositions share: they stand where a :class:`~openmix.mixers.mixer.Mixer` can.
 
     Args:
         mixers: what it is made of: mixers or compositions.
@@ -89,7 +90,7 @@ class Composition:
         guide_pass: GuidePass | None = None,
         **needs: Tensor,
     ) -> Mixed:
-        """Mix a batch; arguments as for :class:`~openmix.mixers.catalog.Mixer`, and ``epoch``, counted from 0.
+        """Mix a batch; arguments as for :class:`~openmix.mixers.mixer.Mixer`, and ``epoch``, counted from 0.
 
         Raises:
             TypeError: something it is made of does not mix images, or is not given what it needs.

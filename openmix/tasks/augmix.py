@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from openmix.data.batch import Batch
-from openmix.mixers.catalog import build_mixer
+from openmix.mixers.mixer import build_mixer
 from openmix.models.heads import ClsHead
 from openmix.ops.checks import check_positive
 from openmix.ops.consistency import jensen_shannon

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from openmix.data.batch import Batch
-from openmix.mixers.catalog import build_mixer
 from openmix.mixers.compose import Choice
+from openmix.mixers.mixer import build_mixer
 from openmix.models.heads import ClsHead
 from openmix.models.mix_block import PixelMixBlock
 from openmix.ops.checks import check_flag, check_not_negative, check_positive, check_probability

@@ -30,7 +30,7 @@ __all__ = ["LearnedMixer", "as_normalised", "map_of_stage"]
 class LearnedMixer:
     """Mixes as a task of learned mixing does for its student, and leaves both networks as they are.
 
-    It stands where a :class:`~openmix.mixers.catalog.Mixer` of kind 'input' does. The networks run in mode 'eval': what
+    It stands where a :class:`~openmix.mixers.mixer.Mixer` of kind 'input' does. The networks run in mode 'eval': what
     an image shows does not depend on the others of its batch, but for its partners. In training they run on the
     statistics of the batch, so its masks are not quite these. Masks are not scaled to lambda (``mask_adjust``).
 

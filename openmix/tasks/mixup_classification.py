@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from openmix.data.batch import Batch
 from openmix.errors import did_you_mean
-from openmix.mixers.catalog import GuidePass, Mixer, build_mixer, get_method, list_mixers
+from openmix.mixers.catalog import GuidePass, get_method, list_mixers
 from openmix.mixers.compose import Choice, Composition, PerSample, Window
+from openmix.mixers.mixer import Mixer, build_mixer
 from openmix.models.guides import Guide
 from openmix.models.heads import ClsHead
 from openmix.models.mix_points import MixPoints

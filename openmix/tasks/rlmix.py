@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from openmix.data.batch import Batch
-from openmix.mixers.catalog import build_mixer
+from openmix.mixers.mixer import build_mixer
 from openmix.mixers.rmix import draw_rmix, plan_rmix, tau_grid
 from openmix.models.heads import ClsHead
 from openmix.models.network_maps import NetworkMaps

@@ -109,7 +109,7 @@ class Case:
 class Guided:
     """A mixer that is handed what it needs, the same whatever the images show."""
 
-    mixer: openmix.mixers.catalog.Mixer
+    mixer: openmix.mixers.mixer.Mixer
 
     def __call__(self, images: Tensor, labels: Tensor, **given) -> Mixed:
         return self.mixer(images, labels, **given, **make_needs(self.mixer.needs, images))
