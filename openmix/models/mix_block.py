@@ -40,8 +40,9 @@ class PixelMixBlock(nn.Module):
         qk_concat: query and key both see the two images' features, and are two networks instead of one. SAMix's.
         value_layers: of the value network, 1x1 convolutions: 1 (default, AutoMix's), or 2 with C / 2 channels between,
             BatchNorm and ELU, without biases (SAMix's).
-        lam_before_norm: let lambda' scale what that BatchNorm normalises, as in the authors' code. It then cancels
-            lambda', so that in training masks hardly depend on lambda. Default False: it scales the norm's result.
+        lam_before_norm: let lambda' scale what that BatchNorm normalises, as in the authors' code. In training it then
+            cancels lambda' in the values, and masks follow lambda by queries and keys alone. Default False: lambda'
+            scales the norm's result.
         value_dropout: of the two layers' result, in [0, 1); SAMix has 0.1 for large images. Default 0.
         upsampling: 'nearest' (default, AutoMix's) or 'bilinear' (SAMix's).
 

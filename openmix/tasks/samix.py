@@ -2,8 +2,8 @@
 
 Differs from the authors' code, OpenMixup's: their loss for the mix block weighs the classes that are not mixed by eta
 in a soft cross entropy, where they count nothing to begin with, so that their published numbers rest on plain cross
-entropy; and lambda scales features in front of a BatchNorm, which cancels it, so that masks do not follow lambda. Here
-it is the paper's objective, and lambda enters behind the norm; preset 'openmixup' is theirs.
+entropy; and lambda scales features in front of a BatchNorm, which cancels it in the mix block's values. Here it is the
+paper's objective, and lambda enters behind the norm; preset 'openmixup' is theirs.
 """
 
 from torch import Tensor, nn
