@@ -1,13 +1,16 @@
 """The rows of a table: groups of runs, their figures, the difference to a baseline and what others published."""
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from openmix.results.groups import Group
 from openmix.results.published import Published
+from openmix.results.statistics import mean_interval, welch_interval
+from openmix.results.summaries import STATISTICS
 
-__all__ = ["Difference", "Figure", "LeftOut", "Row", "Table"]
+__all__ = ["Difference", "Figure", "LeftOut", "Row", "Table", "make_row"]
 
 
 @dataclass(frozen=True)
@@ -100,3 +103,57 @@ class Table:
     rows: tuple[Row, ...]
     left_out: tuple[LeftOut, ...]
     notes: tuple[str, ...] = ()
+
+
+def make_row(group: Group, baseline: Group | None, published: Sequence[Published]) -> Row:
+    """Return a group's row.
+
+    Args:
+        group: its runs.
+        baseline: what it is compared with; the group itself where it is the baseline.
+        published: what others published of the same, by whatever statistic.
+    """
+    figures = {}
+    for statistic in STATISTICS:
+        same = tuple(figure for figure in published if figure.statistic == statistic)
+        other = _by_seed(baseline, statistic) if baseline is not None and baseline is not group else {}
+        figures[statistic] = _figure(group, statistic, other, same)
+    diverged = sum(member.summary.diverged for member in group.members)
+    return Row(group, None if baseline is None else baseline.name, figures, diverged, tuple(published))
+
+
+def _figure(group: Group, statistic: str, baseline: Mapping[int, float], published: tuple[Published, ...]) -> Figure:
+    values = _by_seed(group, statistic)
+    reasons: dict[str, list[int]] = {}
+    for member in group.members:
+        if reason := member.summary.missing.get(statistic):
+            reasons.setdefault(reason, []).append(member.run.seed)
+    seeds = len(group.members)
+    missing = tuple(
+        reason if len(of) == seeds else f"seed {', '.join(map(str, of))}: {reason}" for reason, of in reasons.items()
+    )
+    known = list(values.values())
+    return Figure(
+        statistics.fmean(known) if known else None,
+        statistics.stdev(known) if len(known) > 1 else None,
+        len(known),
+        missing,
+        _difference(values, baseline),
+        published,
+    )
+
+
+def _by_seed(group: Group, statistic: str) -> dict[int, float]:
+    return {m.run.seed: m.summary.values[statistic] for m in group.members if statistic in m.summary.values}
+
+
+def _difference(values: Mapping[int, float], baseline: Mapping[int, float]) -> Difference | None:
+    if not values or not baseline:
+        return None
+    paired = values.keys() == baseline.keys()
+    if paired:
+        interval = mean_interval([value - baseline[seed] for seed, value in values.items()])
+    else:
+        interval = welch_interval(list(values.values()), list(baseline.values()))
+    known = interval.half_width == interval.half_width  # not NaN
+    return Difference(interval.mean, interval.half_width if known else None, paired, interval.n)

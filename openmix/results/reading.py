@@ -1,0 +1,159 @@
+"""From folders to a table: find the runs, read them, group them by config, compare."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from openmix.errors import UserError, did_you_mean
+from openmix.results.grids.manifest import MANIFEST, Manifest
+from openmix.results.groups import Group, group_runs
+from openmix.results.naming import flat, label
+from openmix.results.published.matching import published_like
+from openmix.results.published.names import DATASETS, METHODS, NETWORKS
+from openmix.results.rows import LeftOut, Table, make_row
+from openmix.results.runs import Run, Unreadable, find_runs, read_run
+
+__all__ = ["make_table", "read_runs", "read_table"]
+
+Track = Callable[[Sequence[Path]], Iterable[Path]]
+NO_METRICS = frozenset({"split", "epoch", "step", "n", "damaged"})
+
+
+def read_table(paths: Sequence[Path], baseline: str | None = None, metric: str = "top1", track: Track = iter) -> Table:
+    """Return the table of all runs at or below some folders.
+
+    Args:
+        paths: studies, work dirs, or folders above them.
+        baseline: the method or the name of the group that others are compared with; by default ``vanilla`` of the same
+            data set, network and epochs.
+        metric: which figure of the validation records.
+        track: what goes through the work dirs, to show how far it is.
+
+    Raises:
+        UserError: a path is no folder, there are no runs, no run has the metric, or no group the baseline's name.
+    """
+    runs, unreadable = read_runs(paths, track)
+    return make_table(runs, [*unreadable, *_not_started(paths)], baseline, metric)
+
+
+def read_runs(paths: Sequence[Path], track: Track = iter) -> tuple[list[Run], list[LeftOut]]:
+    """Return the runs at or below some folders, and what cannot be read there.
+
+    Raises:
+        UserError: a path is no folder, or there are no runs.
+    """
+    folders, refused = find_runs(paths)
+    if not folders and not refused:
+        raise UserError(f"no runs in {', '.join(map(str, paths))}: a run's work dir has a run.json")
+    runs = [read_run(folder) for folder in track(folders)]
+    damaged = [*refused, *(run for run in runs if isinstance(run, Unreadable))]
+    return [run for run in runs if isinstance(run, Run)], [LeftOut(u.folder, "", "damaged", u.reason) for u in damaged]
+
+
+def _not_started(paths: Sequence[Path]) -> list[LeftOut]:
+    """Return the entries of studies that have not begun."""
+    waiting: list[LeftOut] = []
+    for path in paths:
+        if (path / MANIFEST).is_file():
+            try:
+                study = Manifest.read(path)
+            except UserError as error:
+                waiting.append(LeftOut(path, "", "damaged", str(error)))
+                continue
+            folders = {entry.name: study.work_dir(entry) for entry in study.entries}
+            waiting += [
+                LeftOut(folder, name, "waiting", "it has not begun")
+                for name, folder in folders.items()
+                if not (folder / "run.json").exists()
+            ]
+    return waiting
+
+
+def make_table(
+    runs: Sequence[Run], left_out: Sequence[LeftOut] = (), baseline: str | None = None, metric: str = "top1"
+) -> Table:
+    """Return the table of some runs; see :func:`read_table`."""
+    finished = [run for run in runs if run.unfinished is None]
+    _check_metric(metric, runs)
+    groups, repeated = group_runs(finished, metric)
+    groups.sort(key=_order)
+    names = {member.run.folder: group.name for group in groups for member in group.members}
+    baselines = {group.name: _baseline_of(group, groups, baseline) for group in groups}
+    if baseline is not None and groups and not any(baselines.values()):
+        known = dict.fromkeys([*(group.name for group in groups), *(group.label.method for group in groups)])
+        raise UserError(f"no group is called {baseline!r}{did_you_mean(baseline, known)}")
+    rows = [
+        make_row(group, baselines[group.name], published_like(group.config or {}, group.label, metric))
+        for group in groups
+    ]
+    unfinished = [(run, *run.unfinished) for run in runs if run.unfinished is not None]
+    out = [LeftOut(run.folder, _short(run), state, reason) for run, state, reason in unfinished]
+    out += [LeftOut(run.folder, names.get(run.folder, _short(run)), "repeated", reason) for run, reason in repeated]
+    ordered = sorted([*left_out, *out], key=lambda run: str(run.folder))
+    return Table(metric, tuple(rows), tuple(ordered), _notes(rows_without(rows), baseline))
+
+
+def rows_without(rows: Iterable) -> list[str]:
+    """Return the names of the groups that have no baseline."""
+    return [row.group.name for row in rows if row.baseline is None]
+
+
+def _notes(without: Sequence[str], baseline: str | None) -> tuple[str, ...]:
+    if not without:
+        return ()
+    what = baseline or "vanilla"
+    return (f"{len(without)} of the groups have no {what} of the same data set, network and epochs to compare with",)
+
+
+def _check_metric(metric: str, runs: Sequence[Run]) -> None:
+    known = dict.fromkeys(
+        key
+        for run in runs
+        for record in run.validations[-1:]
+        for key in record
+        if key not in NO_METRICS and "time" not in key and "per_s" not in key
+    )
+    if known and metric not in known:
+        raise UserError(f"no run's validation has a {metric!r}{did_you_mean(metric, known)}")
+
+
+def _short(run: Run) -> str:
+    """Return what an unfinished run would be called."""
+    return label(run.config).method
+
+
+def _order(group: Group) -> tuple:
+    """Return where a group stands: data sets, networks and methods as the published tables have them, others behind."""
+    own = group.label
+    places = (
+        _place(own.dataset, DATASETS),
+        _place(own.network, NETWORKS),
+        own.epochs or 0,
+        _place(own.method, METHODS),
+    )
+    return (*places, own.alpha, own.mix_prob, group.name)
+
+
+def _place(name: str, vocabulary: Mapping[str, str]) -> tuple[int, str]:
+    return ([*vocabulary].index(name) if name in vocabulary else len(vocabulary), name)
+
+
+def _baseline_of(group: Group, groups: Sequence[Group], wanted: str | None) -> Group | None:
+    """Return the group to compare with: of several that might be, the one whose config differs in the fewest keys."""
+    exact = [other for other in groups if other.name == wanted]
+    if exact:
+        return exact[0] if _setting(exact[0]) == _setting(group) else None
+    method = wanted or "vanilla"
+    candidates = [g for g in groups if g.label.method == method and _setting(g) == _setting(group)]
+    if group in candidates:
+        return group
+    config = flat(group.config or {})
+    distances = {id(g): _distance(config, flat(g.config or {})) for g in candidates}
+    return min(candidates, key=lambda g: distances[id(g)], default=None)
+
+
+def _setting(group: Group) -> tuple[str, str, int | None]:
+    return group.label.dataset, group.label.network, group.label.epochs
+
+
+def _distance(one: Mapping, other: Mapping) -> int:
+    return sum(one.get(key, ...) != other.get(key, ...) for key in one.keys() | other.keys())
