@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from openmix.errors import UserError, did_you_mean
 from openmix.results.grids.manifest import MANIFEST, Manifest
@@ -77,7 +78,8 @@ def make_table(
     groups, repeated = group_runs(finished, metric)
     groups.sort(key=_order)
     names = {member.run.folder: group.name for group in groups for member in group.members}
-    baselines = {group.name: _baseline_of(group, groups, baseline) for group in groups}
+    flats = {group.name: flat(group.config or {}) for group in groups}
+    baselines = {group.name: _baseline_of(group, groups, baseline, flats) for group in groups}
     if baseline is not None and groups and not any(baselines.values()):
         known = dict.fromkeys([*(group.name for group in groups), *(group.label.method for group in groups)])
         raise UserError(f"no group is called {baseline!r}{did_you_mean(baseline, known)}")
@@ -85,23 +87,14 @@ def make_table(
         make_row(group, baselines[group.name], published_like(group.config or {}, group.label, metric))
         for group in groups
     ]
+    alone = sum(row.baseline is None for row in rows)
+    what = f"{baseline or 'vanilla'} of the same data set, network and epochs to compare with"
+    notes = (f"{alone} of {len(rows)} groups: no {what}",) if alone else ()
     unfinished = [(run, *run.unfinished) for run in runs if run.unfinished is not None]
     out = [LeftOut(run.folder, _short(run), state, reason) for run, state, reason in unfinished]
     out += [LeftOut(run.folder, names.get(run.folder, _short(run)), "repeated", reason) for run, reason in repeated]
     ordered = sorted([*left_out, *out], key=lambda run: str(run.folder))
-    return Table(metric, tuple(rows), tuple(ordered), _notes(rows_without(rows), baseline))
-
-
-def rows_without(rows: Iterable) -> list[str]:
-    """Return the names of the groups that have no baseline."""
-    return [row.group.name for row in rows if row.baseline is None]
-
-
-def _notes(without: Sequence[str], baseline: str | None) -> tuple[str, ...]:
-    if not without:
-        return ()
-    what = baseline or "vanilla"
-    return (f"{len(without)} of the groups have no {what} of the same data set, network and epochs to compare with",)
+    return Table(metric, tuple(rows), tuple(ordered), notes)
 
 
 def _check_metric(metric: str, runs: Sequence[Run]) -> None:
@@ -137,18 +130,17 @@ def _place(name: str, vocabulary: Mapping[str, str]) -> tuple[int, str]:
     return ([*vocabulary].index(name) if name in vocabulary else len(vocabulary), name)
 
 
-def _baseline_of(group: Group, groups: Sequence[Group], wanted: str | None) -> Group | None:
+def _baseline_of(
+    group: Group, groups: Sequence[Group], wanted: str | None, flats: Mapping[str, Mapping[str, Any]]
+) -> Group | None:
     """Return the group to compare with: of several that might be, the one whose config differs in the fewest keys."""
-    exact = [other for other in groups if other.name == wanted]
-    if exact:
-        return exact[0] if _setting(exact[0]) == _setting(group) else None
-    method = wanted or "vanilla"
-    candidates = [g for g in groups if g.label.method == method and _setting(g) == _setting(group)]
+    alike = [other for other in groups if _setting(other) == _setting(group)]
+    if named := [other for other in alike if other.name == wanted]:
+        return named[0]
+    candidates = [other for other in alike if other.label.method == (wanted or "vanilla")]
     if group in candidates:
         return group
-    config = flat(group.config or {})
-    distances = {id(g): _distance(config, flat(g.config or {})) for g in candidates}
-    return min(candidates, key=lambda g: distances[id(g)], default=None)
+    return min(candidates, key=lambda other: _distance(flats[group.name], flats[other.name]), default=None)
 
 
 def _setting(group: Group) -> tuple[str, str, int | None]:

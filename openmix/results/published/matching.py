@@ -37,8 +37,7 @@ def published_like(config: Mapping[str, Any], label: Label, metric: str = "top1"
     return [
         figure
         for figure in read()
-        if (figure.metric, figure.dataset, figure.network, figure.method)
-        == (metric, label.dataset, label.network, name)
+        if (figure.metric, figure.dataset, figure.network, figure.method) == wanted
         and figure.epochs in (None, label.epochs)
         and _same_alpha(figure, label, modes)
         and _same_variant(figure, label, modes)
