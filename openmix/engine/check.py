@@ -11,6 +11,7 @@ from mmengine.runner.priority import Priority
 from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 from openmix.engine import settings
+from openmix.engine.wrapper_settings import WRAPPERS
 from openmix.errors import UserError, did_you_mean
 from openmix.mixers.catalog import list_mixers
 from openmix.mixers.mixer import mixer_class
@@ -59,13 +60,14 @@ PLAIN: dict[str, Any] = {
     "load_from": str | None,
     "work_dir": str | None,
     "custom_imports": Mapping | None,
+    "sync_bn": Literal["torch"] | None,
 }
 REQUIRED = ("model", "train_dataloader", "train_cfg", "optim_wrapper")
 
 
 def find_problems(cfg: Mapping[str, Any]) -> list[Problem]:
     """Return everything in a config that is misspelt, missing or of the wrong type, by dotted key."""
-    known = [*settings.SECTIONS, *TYPED, *PLAIN]
+    known = [*settings.SECTIONS, *TYPED, *PLAIN, "model_wrapper_cfg"]
     problems: list[Problem] = [(key, "is missing") for key in REQUIRED if cfg.get(key) is None]
     for key, value in cfg.items():
         if key in settings.SECTIONS:
@@ -79,6 +81,8 @@ def find_problems(cfg: Mapping[str, Any]) -> list[Problem]:
                     problems.append((path, f"must be a dict with 'type', got {item!r}"))
         elif key in PLAIN:
             problems += _value(value, PLAIN[key], key)
+        elif key == "model_wrapper_cfg":
+            problems += [] if value is None else _one_of(value, WRAPPERS, key)
         elif key not in TYPED:
             problems.append((key, f"nothing reads this key{did_you_mean(key, known)}"))
     for key, section in settings.NESTED.items():
@@ -104,6 +108,16 @@ def _typed(value: Any, registry: Registry, path: str, extra: Mapping[str, Any] =
         return [(f"{path}.type", str(error))]
     problems = [p for key in extra.keys() & value.keys() for p in _value(value[key], extra[key], f"{path}.{key}")]
     return problems + _call(target, {k: v for k, v in value.items() if k != "type" and k not in extra}, path)
+
+
+def _one_of(value: Any, kinds: Mapping[str, type[Any]], path: str) -> list[Problem]:
+    """Check a dict whose ``type`` names one of a few classes."""
+    if not isinstance(value, Mapping) or not isinstance(value.get("type"), str):
+        return [(path, f"must be a dict with 'type', got {value!r}")]
+    kind = value["type"]
+    if kind not in kinds:
+        return [(f"{path}.type", f"there is no {kind!r}{did_you_mean(kind, kinds)}")]
+    return _call(kinds[kind], {k: v for k, v in value.items() if k != "type"}, path)
 
 
 def _call(target: Callable[..., Any], arguments: Any, path: str) -> list[Problem]:

@@ -17,6 +17,7 @@ from openmix.engine import schedulers  # noqa: F401  registers its schedulers
 from openmix.engine.content import is_count, is_plain, spell
 from openmix.engine.param_groups import apply_multipliers, groups_of, split_groups
 from openmix.engine.settings import OptimWrapper, ParamwiseCfg
+from openmix.engine.sharding import laid_out
 from openmix.errors import UserError
 from openmix.registry import OPTIMIZERS, PARAM_SCHEDULERS, build, lookup
 from openmix.tasks.base import Task
@@ -76,7 +77,10 @@ def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None
             f"group {number}",
         )
         groups.append({**{key: before[key] for key in counted}, **now, "params": before["params"]})
-    own = {number: {name: _own(value) for name, value in one.items()} for number, one in gathered.items()}
+    own = {
+        number: {name: laid_out(_own(value), example["state"].get(number, {}).get(name)) for name, value in one.items()}
+        for number, one in gathered.items()
+    }
     of_all = {k: one for k, one in state["state"].items() if k not in of_parameters}
     optimizer.load_state_dict({"state": own | of_all, "param_groups": groups})
 

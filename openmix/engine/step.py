@@ -13,6 +13,7 @@ from openmix.data.batch import Batch
 from openmix.engine.distributed import sum_over_ranks
 from openmix.engine.nonfinite import FiniteCheck, NonFiniteError
 from openmix.engine.settings import OptimWrapper
+from openmix.engine.sharding import is_sharded, local, sync_gradients, whole
 from openmix.errors import UserError
 from openmix.tasks.context import StepContext
 
@@ -26,7 +27,7 @@ class TrainStep:
     """Computes optimizer steps.
 
     Args:
-        model: the task, or DistributedDataParallel around it.
+        model: the task, DistributedDataParallel around it, or the task as FSDP2's module.
         optimizer: over its parameters.
         settings: accumulation, clipping and precision.
         device: where everything lives.
@@ -78,17 +79,19 @@ class TrainStep:
         norm = None
         if self.settings.clip_grad is not None:
             self.scaler.unscale_(self.optimizer)
-            norm = nn.utils.clip_grad_norm_(self.parameters, **self.settings.clip_grad)
+            norm = whole(nn.utils.clip_grad_norm_(self.parameters, **self.settings.clip_grad))
         if self.scaler.is_enabled():  # a gradient that overflows is its daily business: it skips the step; a loss, not
             return sum_over_ranks(torch.stack(list(losses)).sum())  # so that all processes stop at the same step
         return self._gradient() if norm is None else norm
 
     def _gradient(self) -> Tensor:
         """Return a number that is finite if the gradient is, as cheaply as can be."""
-        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        gradients = [local(p.grad) for p in self.parameters if p.grad is not None]
         if self.device.type == "cpu":
-            return torch.stack([gradient.sum() for gradient in gradients]).sum()
-        return nn.utils.get_total_norm(gradients)  # one kernel for many; on CPUs it takes twice as long
+            total = torch.stack([gradient.sum() for gradient in gradients]).sum()
+        else:
+            total = nn.utils.get_total_norm(gradients)  # one kernel for many; on CPUs it takes twice as long
+        return sum_over_ranks(total) if is_sharded(self.model) else total  # where each process knows its part alone
 
     def check_scale(self) -> None:
         """Raise NonFiniteError where the loss scale has become so small that no gradient can be finite any more.
@@ -104,6 +107,7 @@ class TrainStep:
 
     def _sync(self, last: bool) -> Any:
         """Let the processes' gradients be summed once a step, with the last micro-batch."""
+        sync_gradients(self.model, last)
         waits = isinstance(self.model, DistributedDataParallel) and not last
         return self.model.no_sync() if waits else nullcontext()  # type: ignore[operator]
 

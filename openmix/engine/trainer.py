@@ -7,11 +7,10 @@ from collections.abc import Iterator, Mapping
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from mmengine.hooks import Hook
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel
 
 from openmix.data.batch import Batch
@@ -20,7 +19,7 @@ from openmix.engine import settings
 from openmix.engine.checkpoint_folder import CheckpointFolder
 from openmix.engine.content import not_plain
 from openmix.engine.damage import DamageLog
-from openmix.engine.distributed import World
+from openmix.engine.distributed import World, sum_over_ranks
 from openmix.engine.ema import EMAHook
 from openmix.engine.evaluate import evaluate
 from openmix.engine.hooks import HookList
@@ -29,9 +28,11 @@ from openmix.engine.nonfinite import NonFiniteError, write_key
 from openmix.engine.optim import Schedule, build_optimizer, load_optimizer_state
 from openmix.engine.preprocess import Normalize
 from openmix.engine.resuming import check_data, check_timeline, circumstances
+from openmix.engine.sharding import laid_out, local
 from openmix.engine.signals import StopRequest
 from openmix.engine.step import TrainStep
 from openmix.engine.weights import check_average, load_weights
+from openmix.engine.wrapping import wrap
 from openmix.errors import Reported, UserError, WriteError
 from openmix.tasks.base import Task
 from openmix.tasks.context import StepContext
@@ -103,7 +104,8 @@ class Trainer:
             dynamo.cache_size_limit = max(64, dynamo.cache_size_limit)
             for module in task.compiled():
                 module.compile()
-        self.model = self._wrap(task)
+        self.wrapped = wrap(cfg, task, world)
+        self.model = self.wrapped.model
         self.accumulate = optim.accumulative_counts
         self.optimizer = build_optimizer(optim, task)
         self.schedule = Schedule(
@@ -119,12 +121,6 @@ class Trainer:
         self.best = -math.inf
         self.metrics: dict[str, Any] = {}
         self._resumed_from: Mapping[str, Any] | None = None
-
-    def _wrap(self, task: Task) -> torch.nn.Module:
-        if self.world.size == 1:
-            return task
-        # rank 0's buffers are sent to all at every forward pass, so its checkpoint says all there is to say
-        return DistributedDataParallel(task, gradient_as_bucket_view=True)
 
     def train(self) -> dict[str, Any]:
         """Train to the end and return the last validation's metrics (empty where nothing validates).
@@ -255,7 +251,8 @@ class Trainer:
         self.hooks("before_val")
         self.hooks("before_val_epoch")
         model = self.task if self.ema is None else self.ema.module
-        self.metrics = evaluate(model, self.val_dataloader, self.normalize, self.val_damage)
+        with self.wrapped.evaluated(model) as whole:
+            self.metrics = evaluate(cast("Task", whole), self.val_dataloader, self.normalize, self.val_damage)
         self.step.finite.look()
         self.hooks("after_val_epoch", metrics=self.metrics)
         self.hooks("after_val")
@@ -286,9 +283,10 @@ class Trainer:
         Raises:
             NonFiniteError: the weights are no numbers any more; the checkpoints before are kept.
         """
-        finite = all(p.isfinite().all() for p in self.task.parameters())  # waits for the device
+        finite = torch.stack([local(p).isfinite().all() for p in self.task.parameters()]).all()
+        lost = sum_over_ranks(1 - finite.float())  # of the parts of sharded weights each process knows its own
         self.step.finite.look()
-        if not finite:
+        if lost:  # waits for the device
             raise NonFiniteError(f"the weights are not finite after step {self.iter}; they are not saved")
         ends_epoch = self.iter == self.timeline.start_of(self.epoch)
         state = self.state_dict()
@@ -308,6 +306,11 @@ class Trainer:
 
     def state_dict(self) -> dict[str, Any]:
         """Return all that the rest of the run depends on, as tensors and builtins."""
+        weights = {
+            "model": self.task.state_dict(),
+            "ema": None if self.ema is None else self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+        }
         return {
             "step": self.iter,
             "timeline": [list(phase) for phase in self.timeline.phases],
@@ -316,9 +319,7 @@ class Trainer:
             "metrics": self.metrics,
             "config": self.config_text,
             "circumstances": self.circumstances,
-            "model": self.task.state_dict(),
-            "ema": None if self.ema is None else self.ema.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            **self.wrapped.saved(weights, self.world.is_main),
             "scaler": self.step.scaler.state_dict(),
             "averages": self.averages.state_dict(),
             "damaged": self.damage.total(),
@@ -364,7 +365,8 @@ class Trainer:
 
     def _restore_hooks(self, state: Mapping[str, Any]) -> None:
         if self.ema is not None:
-            self.ema.load_state_dict(state["ema"])
+            own = self.ema.state_dict()
+            self.ema.load_state_dict({name: laid_out(value, own[name]) for name, value in state["ema"].items()})
         try:
             self.hooks.load_state_dict(state["hooks"])
         except Exception as error:  # what a damaged file holds may be anything

@@ -21,6 +21,8 @@ from openmix.engine.build import build_hooks, check_classes, without_weights
 from openmix.engine.check import Problem
 from openmix.engine.optim import Schedule, build_optimizer
 from openmix.engine.preprocess import Normalize
+from openmix.engine.wrapper_settings import wrapper_of
+from openmix.engine.wrapping import check_division, check_sync_bn
 from openmix.errors import UserError
 from openmix.registry import DATASETS, LOADERS, build, build_task, lookup, name_of, reason_of
 from openmix.tasks.base import Task
@@ -56,6 +58,7 @@ def check_build(cfg: Mapping[str, Any]) -> list[Problem]:
         if cfg.get(outer, {}).get(inner) is not None:
             sections[key] = attempt(key, section, **cfg[outer][inner])
     attempt("custom_hooks", build_hooks, cfg)
+    attempt("model_wrapper_cfg", wrapper_of, cfg)
     saves = "default_hooks.checkpoint"
     task = attempt("model", _try_task, cfg["model"])
     for key in ("train_dataloader", "val_dataloader", "test_dataloader"):
@@ -69,6 +72,9 @@ def check_build(cfg: Mapping[str, Any]) -> list[Problem]:
                     attempt(saves, saving.check_best, networks[1:])
                 if key == "train_dataloader" and not problems:
                     attempt("model", _try_step, task, images, sections["data_preprocessor"])
+    if not problems:
+        attempt("sync_bn", check_sync_bn, cfg, task)
+        attempt("model_wrapper_cfg", check_division, cfg, task)
     if not problems:
         optimizer = attempt("optim_wrapper.optimizer", build_optimizer, sections["optim_wrapper"], task)
     if not problems:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from openmix.engine.checkpoint import ForeignFileError, load_checkpoint
+from openmix.engine.sharding import laid_out
 from openmix.errors import UserError
 from openmix.models.weights import Fitted, check_weights, fit_weights, read_weights
 
@@ -50,8 +51,9 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
     Raises:
         UserError: they are another network's, or no numbers.
     """
-    check_weights(weights, module.state_dict())
-    module.load_state_dict(weights)
+    own = module.state_dict()
+    check_weights(weights, own)
+    module.load_state_dict({name: laid_out(value, own[name]) for name, value in weights.items()})
 
 
 def check_average(ema: Mapping[str, Tensor], module: nn.Module) -> None:
