@@ -1,85 +1,140 @@
-"""Print published figures, with where they come from and what is known to be wrong with them."""
+"""Print the table of runs beside published figures; or, with --published, the published figures themselves."""
 
 import argparse
-import contextlib
-import csv
-import os
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from openmix.errors import Reported, UserError
+from openmix.commands._table_published import add_published_arguments, print_published, writing
+from openmix.errors import UserError
+
+if TYPE_CHECKING:
+    from openmix.results.rows import Table
 
 __all__ = ["add_arguments", "main"]
+
+FORMATS = ("text", "markdown", "csv", "latex")
+SUFFIXES = {".md": "markdown", ".csv": "csv", ".tex": "latex", ".txt": "text", ".html": "html"}
+STATISTICS = ("last", "median_last10", "best", "all")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("dataset", nargs="?", metavar="DATASET", help="for example cifar10; default: say what there is")
-    parser.add_argument("network", nargs="?", metavar="NETWORK", help="for example r18; default: all")
-    parser.add_argument("--published", action="store_true", help="figures that other people published")
-    parser.add_argument("--method", action="append", metavar="M", help="only this one; may be given several times")
-    parser.add_argument("--csv", action="store_true", help="print all columns as CSV")
+    parser.add_argument(
+        "paths", nargs="*", metavar="PATH",
+        help="studies, work dirs, or folders above them; with --published: data set and network, such as cifar10 r18",
+    )  # fmt: skip
+    parser.add_argument(
+        "--baseline", metavar="NAME", help="method or row that others are compared with; default vanilla"
+    )
+    parser.add_argument("--metric", default="top1", help="of the validation records (default: %(default)s)")
+    parser.add_argument(
+        "--statistic", choices=STATISTICS, default="all",
+        help="the last epoch's figure, the median of the last 10 epochs, the best; default: a column of each",
+    )  # fmt: skip
+    parser.add_argument("--format", choices=FORMATS, help="default: what --out ends in, else text")
+    parser.add_argument(
+        "--out", metavar="FILE", help="write to this file: .md, .csv, .tex, .txt, or .html for the report"
+    )
+    parser.add_argument("--record", metavar="DIR", help="add the finished runs to DIR/DATASET.csv, a row a run")
+    add_published_arguments(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """Print the tables, or what there is."""
-    from rich.console import Console
+    """Print or write the table, or add to the records."""
+    if arguments.published:
+        return print_published(arguments)
+    if arguments.method or arguments.csv:
+        raise UserError("--method and --csv are for --published; of runs, --format csv prints the columns")
+    if not arguments.paths:
+        raise UserError("name work dirs, studies or folders above them, or ask for --published [DATASET [NETWORK]]")
+    return _record(arguments) if arguments.record else _show(arguments)
 
-    from openmix.results.published import COLUMNS, Published, lookup
-    from openmix.results.published.names import METHODS
-    from openmix.results.published.tables import overview, published_tables
 
-    if not arguments.published:
-        raise UserError("openmix table prints published figures so far: openmix table --published [DATASET [NETWORK]]")
-    figures: list[Published] = []
-    for method in dict.fromkeys(arguments.method or [None]):
-        figures += lookup(arguments.dataset, arguments.network, method)
-    if not figures:
-        raise UserError(_nothing(arguments))
-    with _writing():
-        if arguments.csv:
-            csv.writer(sys.stdout, lineterminator="\n").writerows([COLUMNS, *(f.cells for f in figures)])
-            return 0
-        console = Console(highlight=False)
-        with console.capture() as captured:  # written to a pipe that is closed, rich would end the program
-            if arguments.dataset or arguments.method:
-                for table in published_tables(figures):
-                    console.print(table, crop=False)  # of a table that is too wide no figure may lose a digit
-            else:
-                console.print(overview(figures), crop=False)
-                console.print(f"methods: {', '.join(METHODS)}")
-                console.print("openmix table --published DATASET [NETWORK] [--method M] prints them", markup=False)
-        sys.stdout.write(captured.get())
+def _show(arguments: argparse.Namespace) -> int:
+    """Print the table, or write it to a file."""
+    import sys
+
+    from openmix.results.reading import read_table
+
+    kind, out = _format(arguments), Path(arguments.out) if arguments.out else None
+    if out is not None and out.is_dir():
+        raise UserError(f"cannot write {out}: it is a folder; name a file in {', '.join(SUFFIXES)}")
+    if out is not None and not out.absolute().parent.is_dir():
+        raise UserError(f"cannot write {out}: there is no folder {out.parent}")
+    table = read_table([Path(path) for path in arguments.paths], arguments.baseline, arguments.metric, _track)
+    if kind == "html" and out is not None:
+        from openmix.results.report import write_report
+
+        write_report(table, out)
+        print(f"wrote {out}")
+        return 0
+    text = _text(table, kind, arguments.statistic, to_file=out is not None)
+    if out is None:
+        with writing("the table"):
+            sys.stdout.write(text)
+        return 0
+    from openmix.engine.files import write_atomically
+    from openmix.engine.files import writing as writing_file
+
+    with writing_file(out):
+        write_atomically(out, lambda beside: beside.write_text(text, encoding="utf-8", errors="backslashreplace"))
+    print(f"wrote {out}")
     return 0
 
 
-@contextlib.contextmanager
-def _writing() -> Iterator[None]:
-    """Let the output's reader stop before its end, as ``head`` does.
-
-    Raises:
-        Reported: it cannot be written.
-    """
-    try:
-        yield
-        sys.stdout.flush()
-    except OSError as error:
-        # what is left in the buffer must go somewhere, or Python complains of it when it ends
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if not isinstance(error, BrokenPipeError):
-            raise Reported(f"cannot write the figures: {error.strerror}") from None
+def _format(arguments: argparse.Namespace) -> str:
+    """Return what to write: as asked for, else as the file is called."""
+    if not arguments.out:
+        return arguments.format or "text"
+    suffix = Path(arguments.out).suffix
+    of_name = SUFFIXES.get(suffix)
+    if arguments.format is None and of_name is None:
+        raise UserError(f"--out {arguments.out}: name a file in {', '.join(SUFFIXES)}, or say its --format")
+    if of_name is not None and arguments.format not in (None, of_name):
+        raise UserError(f"--out {arguments.out} is {of_name}, and --format says {arguments.format}: leave one out")
+    return of_name or str(arguments.format)
 
 
-def _nothing(arguments: argparse.Namespace) -> str:
-    """Say that no figure matches, and what there is instead."""
-    from openmix.results.published import lookup
-    from openmix.results.published.names import METHODS, NETWORKS
+def _text(table: "Table", kind: str, statistic: str, to_file: bool) -> str:
+    """Return the table in one of :data:`FORMATS`."""
+    from rich.console import Console
 
-    where = " ".join(filter(None, (arguments.dataset, arguments.network)))
-    methods = {f.method for f in lookup(arguments.dataset, arguments.network)}
-    if not methods:
-        networks = {f.network for f in lookup(arguments.dataset)}
-        there = ", ".join(name for name in NETWORKS if name in networks)
-        return f"no published figures of {arguments.network} on {arguments.dataset}; there are: {there}"
-    there = ", ".join(name for name in METHODS if name in methods)
-    return f"no published figures of {', '.join(arguments.method)} on {where}; there are: {there}"
+    from openmix.results.csv_table import csv_text
+    from openmix.results.formats import latex, markdown, print_text
+    from openmix.results.summaries import STATISTICS as ALL
+
+    statistics = (*ALL,) if statistic == "all" else (statistic,)
+    if kind == "csv":
+        return csv_text(table)
+    if kind != "text":
+        return {"markdown": markdown, "latex": latex}[kind](table, statistics)
+    console = Console(highlight=False, **({"width": 200, "no_color": True, "force_terminal": False} if to_file else {}))
+    with console.capture() as captured:  # written to a pipe that is closed, rich would end the program
+        print_text(table, console, statistics)
+    return captured.get()
+
+
+def _track(folders: Sequence[Path]) -> Iterable[Path]:
+    """Show how far reading is, where somebody looks on."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    return track(folders, "reading runs", console=console, disable=not console.is_terminal, transient=True)
+
+
+def _record(arguments: argparse.Namespace) -> int:
+    """Add the runs to the records and say what was added."""
+    from openmix.results.benchmarks import record_runs
+
+    if arguments.out or arguments.format:
+        raise UserError("--record writes DIR/DATASET.csv; leave --out and --format out")
+    added, known, left_out = record_runs([Path(path) for path in arguments.paths], Path(arguments.record), _track)
+    for path, count in added.items():
+        print(f"{path}: {count} row{'s' * (count != 1)} added")
+    if known:
+        print(f"{known} row{'s' * (known != 1)} were there already")
+    for run in left_out:
+        print(f"not recorded: {run.state}: {run.folder}: {run.reason}")
+    return 0

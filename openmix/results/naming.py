@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openmix.mixers.catalog import get_method, list_mixers
+from openmix.results.summaries import number
 
 __all__ = [
     "NOT_HASHED", "Label", "flat", "hyper_parameters", "label", "modes_of", "plain", "study_hash", "transforms_of",
@@ -73,8 +74,7 @@ def label(config: Mapping[str, Any]) -> Label:
     model = _mapping(config.get("model"))
     dataset = _dataset(_mapping(config.get("train_dataloader")))
     modes = modes_of(model)
-    prob = model.get("mix_prob")
-    probabilities = tuple(map(float, prob)) if _numbers(prob) and len(set(prob)) > 1 else ()
+    probabilities = _numbers(model.get("mix_prob"))
     if of_pipeline := [name for kind, name in METHODS_OF_PIPELINES.items() if kind in transforms_of(config)]:
         modes = [*(mode for mode in modes if mode != "vanilla"), *of_pipeline]
     return Label(
@@ -82,7 +82,7 @@ def label(config: Mapping[str, Any]) -> Label:
         _network(_mapping(model.get("backbone")), dataset),
         "+".join(modes),
         tuple(alpha for mode in range(len(modes)) for alpha in _alpha(model, modes, mode)),
-        probabilities,
+        probabilities if len(set(probabilities)) > 1 else (),
         _mapping(config.get("train_cfg")).get("max_epochs"),
     )
 
@@ -114,14 +114,13 @@ def _alpha(model: Mapping[str, Any], modes: Sequence[str], which: int) -> tuple[
     if isinstance(given, list):
         given = given[which] if which < len(given) else None
     if model.get("type") in LEARNED:
-        return (float(given),) if _numbers([given]) else ()
+        return _numbers([given])
     values = hyper_parameters(model, mode)
     if "alpha" not in values or values.get("use_alpha") is False:
         return ()
     own = _mapping(_mapping(model.get("mix_args")).get(mode)).get("alpha")
     alpha = next((a for a in (own, given, values["alpha"]) if a is not None), None)
-    alphas = list(alpha) if isinstance(alpha, list | tuple) else [alpha]
-    return tuple(map(float, alphas)) if _numbers(alphas) else ()
+    return _numbers(alpha if isinstance(alpha, list | tuple) else [alpha])
 
 
 def _dataset(loader: Mapping[str, Any]) -> str:
@@ -207,8 +206,10 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _numbers(values: Any) -> bool:
-    return isinstance(values, list | tuple) and all(type(value) in (int, float) for value in values)
+def _numbers(values: Any) -> tuple[float, ...]:
+    """Return a list of numbers; nothing for anything else."""
+    found = [number(value) for value in values] if isinstance(values, list | tuple) else []
+    return tuple(value for value in found if value is not None) if None not in found else ()
 
 
 def plain(value: Any) -> str:

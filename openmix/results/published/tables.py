@@ -1,12 +1,12 @@
 """Published figures as tables for a terminal: methods down, epochs or metrics across, notes below."""
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
-from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from openmix.results.layout import Notes, Whole, add_column, notes_below
 from openmix.results.published import Published
 from openmix.results.published.names import DATASETS, METHODS, METRICS, NETWORKS, RECIPES, STATISTICS
 
@@ -38,52 +38,16 @@ def overview(figures: Iterable[Published]) -> RenderableType:
         dataset: ", ".join(f"{name}:{n}" for name, n in there.items() if n) for dataset, there in counts.items()
     }
     table = Table()
-    _add_column(table, "data set", networks, whole=True)
-    _add_column(table, "networks, and how many figures there are of each", networks.values())
+    add_column(table, "data set", networks, whole=True)
+    add_column(table, "networks, and how many figures there are of each", networks.values())
     for row in networks.items():
         table.add_row(*row)
-    return _Whole(table)
-
-
-class _Whole:
-    """A table that is as wide as its columns must be where the terminal is not; it is to be printed uncropped.
-
-    rich makes columns narrower than their ``min_width``, or drops them, as soon as there is no room for them.
-    """
-
-    def __init__(self, table: Table) -> None:
-        self.table = table
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        least = sum((column.min_width or 0) + 3 for column in self.table.columns) + 1  # with padding and borders
-        yield from console.render(self.table, options.update(width=max(options.max_width, least)))
-
-
-class _Notes:
-    """Footnotes: each text gets a number when it is first used."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def mark(self, texts: Sequence[str]) -> str:
-        """Return the texts' numbers, in brackets; nothing for no text."""
-        self.texts += [text for text in texts if text not in self.texts]
-        numbers = sorted(self.texts.index(text) + 1 for text in texts)
-        return f"[{','.join(map(str, numbers))}]" if numbers else ""
-
-    def grid(self) -> Table:
-        """Return the texts below each other behind their numbers."""
-        grid = Table.grid(padding=(0, 1))
-        grid.add_column()
-        grid.add_column(overflow="fold")
-        for number, text in enumerate(self.texts, 1):
-            grid.add_row(Text(f"[{number}]"), Text(text))
-        return grid
+    return Whole(table)
 
 
 def _group(figures: Sequence[Published]) -> RenderableType:
     """Return one table, what its figures are, where they come from, and the notes on them."""
-    first, origin, notes = figures[0], figures[0].origin, _Notes()
+    first, origin, notes = figures[0], figures[0].origin, Notes()
     columns = sorted({_column(f) for f in figures}, key=_column_order)
     lines = sorted({(f.method, f.variant): None for f in figures}, key=lambda line: [*METHODS].index(line[0]))
     places = {(f.method, f.variant, *_column(f)): f for f in figures}
@@ -97,10 +61,10 @@ def _group(figures: Sequence[Published]) -> RenderableType:
     title = f"{DATASETS[first.dataset]}, {NETWORKS[first.network]} ({first.dataset} {first.network}): {origin.title}"
     return Group(
         Text(title + (f", {first.recipe}" if first.recipe else ""), style="bold"),
-        _Whole(table),
+        Whole(table),
         Text(f"{shared}Recipe: {RECIPES[first.recipe] or 'not stated'}."),
         Text(f"Source: {origin.title}, {origin.link}. {origin.note}".rstrip()),
-        *([notes.grid()] if notes.texts else []),
+        *([notes_below(notes.texts)] if notes.texts else []),
         Text(),
     )
 
@@ -131,7 +95,7 @@ def _heads(columns: Sequence[Column]) -> tuple[str, list[list[str]]]:
     return f"{common[0].upper()}{common[1:]}. " if common else "", heads
 
 
-def _row(figures: Sequence[Published | None], labels: Sequence[str], notes: _Notes) -> list[str]:
+def _row(figures: Sequence[Published | None], labels: Sequence[str], notes: Notes) -> list[str]:
     """Return a method's cells; what is to be noted of all of its figures is noted at its name."""
     there = [f for f in figures if f is not None]
     first = there[0]
@@ -155,9 +119,9 @@ def _upright(labels: Sequence[str], heads: Sequence[Sequence[str]], rows: Sequen
     columns = [*zip(*rows, strict=True)]
     table = Table()
     for k, label in enumerate(labels):
-        _add_column(table, label, columns[k], whole=k == 0)
+        add_column(table, label, columns[k], whole=k == 0)
     for parts, cells in zip(heads, columns[len(labels) :], strict=True):
-        _add_column(table, "\n".join(parts), cells, justify="right")
+        add_column(table, "\n".join(parts), cells, justify="right")
     for cells in rows:
         table.add_row(*map(Text, cells))
     return table
@@ -167,18 +131,9 @@ def _turned(heads: Sequence[Sequence[str]], rows: Sequence[Sequence[str]]) -> Ta
     """Return the table with a method in a column, for many metrics of few methods."""
     labels = [", ".join(parts) for parts in heads]
     table = Table()
-    _add_column(table, "", labels)
+    add_column(table, "", labels)
     for cells in rows:
-        _add_column(table, cells[0], cells[1:], justify="right")
+        add_column(table, cells[0], cells[1:], justify="right")
     for k, label in enumerate(labels, -len(heads)):
         table.add_row(label, *(Text(cells[k]) for cells in rows))
     return table
-
-
-def _add_column(
-    table: Table, head: str, cells: Iterable[str], justify: Literal["left", "right"] = "left", whole: bool = False
-) -> None:
-    """Add a column that, however narrow the terminal, cuts no word; nor breaks a line, if it is to be ``whole``."""
-    words = [word for text in (head, *cells) for word in ([text] if whole else text.split())]
-    width = max(map(len, words), default=0)
-    table.add_column(Text(head), justify=justify, no_wrap=whole, min_width=width)
