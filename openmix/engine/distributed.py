@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from openmix.engine.network import interface_towards
 from openmix.errors import Reported, UserError
 
 __all__ = [
@@ -73,14 +74,26 @@ def join_world(launcher: Launcher = "none", timeout: float = 1800.0) -> World:
         torch.cuda.set_device(device)
     on_gpus = device.type == "cuda"
     patience = timedelta(seconds=timeout + NCCL_MARGIN * on_gpus)
+    _lead_gloo_to_the_others()
     try:
         dist.init_process_group("nccl" if on_gpus else "gloo", rank=rank, world_size=size, timeout=patience)
-    except dist.DistError as error:
+    except RuntimeError as error:  # gloo's errors have no type of their own
         where, why = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}", str(error).splitlines()[0]
         raise Reported(
             f"process {rank} of {size} did not meet the others at {where} within {timeout:g} s: {why}"
         ) from error
     return World(rank, size, device, timeout)
+
+
+def _lead_gloo_to_the_others() -> None:
+    """Let gloo, which stop flags use on GPUs as well, take the interface that leads to the first process.
+
+    By itself it takes the one that the machine's name resolves to: in many containers, and on Debian, the loopback.
+    """
+    if "GLOO_SOCKET_IFNAME" not in os.environ:
+        interface = interface_towards(os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]))
+        if interface is not None:
+            os.environ["GLOO_SOCKET_IFNAME"] = interface
 
 
 def leave_at_once(code: int) -> None:
