@@ -3,6 +3,7 @@
 Imports once, then forks for each request, so that a test of three processes does not wait for three imports of torch.
 """
 
+import importlib
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 
 from openmix.data import Digits, ResidentLoader, Shards
 from openmix.engine import peers
@@ -26,8 +28,10 @@ from openmix.engine.nonfinite import NonFiniteError
 from openmix.engine.preprocess import Normalize
 from openmix.engine.run import test, train
 from openmix.engine.settings import Preprocessor
+from openmix.engine.sharding import blocks_of, local
 from openmix.engine.trainer import Stopped, Trainer
 from openmix.errors import UserError
+from openmix.models.sync_batchnorm import synchronize_batchnorm
 from openmix.tasks import Task
 
 
@@ -121,6 +125,116 @@ def evaluate_two_networks(world: World, batch_size: int) -> dict[str, float | in
     """Return what every process knows of two networks on 60 digits."""
     loader = ResidentLoader(Digits("val", size=8).take(60), batch_size, shards=Shards(world.rank, world.size))
     return evaluate(TwoNetworks(), loader, Normalize(Preprocessor()), DamageLog(logging.getLogger(), world))
+
+
+def norm_steps(world: World, kind: str, counts: list[int], options: dict[str, Any], cast: dict[str, Any]) -> Any:
+    """Return what a synchronised norm makes of this process's share of some images, over two steps and a look at them.
+
+    ``kind`` is a norm's path; ``counts`` says how many images each process has; ``cast`` goes to ``Tensor.to``.
+    """
+    norm = synchronised(norm_of(kind, options), world.size)
+    steps = []
+    for step in range(2):
+        images, weights = (t.split(counts)[world.rank] for t in norm_images(sum(counts), step, cast))
+        images.requires_grad_()
+        output = norm(images)
+        (output * weights).sum().backward()
+        steps.append({"output": output.detach(), "gradient": images.grad, "strides": output.stride()})
+    return norm_outcome(norm, steps, images)
+
+
+def norm_of(kind: str, options: dict[str, Any]) -> torch.nn.Module:
+    """Return a norm of 3 channels with weights that are not all alike."""
+    module, name = kind.rsplit(".", 1)
+    norm = getattr(importlib.import_module(module), name)(3, **options)
+    for i, parameter in enumerate(norm.parameters()):
+        torch.nn.init.normal_(parameter, mean=1.0, generator=torch.Generator().manual_seed(i))
+    return norm
+
+
+def synchronised(norm: torch.nn.Module, size: int) -> torch.nn.Module:
+    """Return the norm over all processes; of one process, the norm itself."""
+    assert size == 1 or synchronize_batchnorm(norm, torch.device("cpu")) == 1
+    return norm
+
+
+def norm_images(count: int, step: int, cast: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return images far from 0, whose variance is small against their mean, and weights for a loss."""
+    generator = torch.Generator().manual_seed(step)
+    images, weights = (torch.randn(count, 3, 2, 4, generator=generator) for _ in range(2))
+    to = {key: getattr(torch, value) for key, value in cast.items()}
+    return (images + 5 * step).to(**to), weights.to(**to)
+
+
+def norm_outcome(norm: torch.nn.Module, steps: list[dict[str, Any]], images: torch.Tensor) -> dict[str, Any]:
+    """Return all that a norm's steps have left, and what it evaluates to."""
+    return {
+        "steps": steps,
+        "gradients": [p.grad for p in norm.parameters()],
+        "state": norm.state_dict(),
+        "eval": norm.eval()(images).detach(),
+    }
+
+
+def lone_value(world: World) -> str:
+    """Return what is said of a single value a channel, which one process has and the other has not."""
+    norm = synchronised(torch.nn.BatchNorm1d(3), world.size)
+    try:
+        norm(torch.ones(1 - world.rank, 3))
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
+def gradient_exchanges(world: World, config: str, overrides: dict) -> list[list[int]]:
+    """Train, and return the step and the bucket of every exchange of gradients under DistributedDataParallel."""
+    seen: list[list[int]] = []
+    original = Trainer.train
+
+    def watched(trainer: Trainer) -> Any:
+        def hook(_: None, bucket: dist.GradBucket) -> torch.futures.Future:
+            seen.append([trainer.iter, bucket.index()])
+            return allreduce_hook(dist.group.WORLD, bucket)
+
+        trainer.model.register_comm_hook(None, hook)
+        return original(trainer)
+
+    Trainer.train = watched
+    train(load_config(config, overrides), config, world, quiet=True)
+    return seen
+
+
+def sharded_training(world: World, config: str, overrides: dict) -> dict[str, Any]:
+    """Train under FullyShard; return how many numbers this process keeps, of how many, and its gradients' exchanges."""
+    scatter, original = dist.reduce_scatter_tensor, Trainer.train
+    seen: dict[str, Any] = {"exchanges": 0}
+
+    def counted(*args: Any, **named: Any) -> Any:
+        seen["exchanges"] += 1
+        return scatter(*args, **named)
+
+    def watched(trainer: Trainer) -> Any:
+        metrics = original(trainer)
+        momenta = [s["momentum_buffer"] for s in trainer.optimizer.state.values()]
+        tensors = {"weights": list(trainer.task.parameters()), "momenta": momenta}
+        tensors["averages"] = list(trainer.ema.module.parameters())
+        seen["kept"] = {key: sum(local(t).numel() for t in of) for key, of in tensors.items()}
+        seen["all"] = {key: sum(t.numel() for t in of) for key, of in tensors.items()}
+        seen["groups"] = 1 + len(blocks_of(trainer.task))
+        return metrics
+
+    dist.reduce_scatter_tensor, Trainer.train = counted, watched
+    train(load_config(config, overrides), config, world, quiet=True)
+    return seen
+
+
+def refused(world: World, config: str, overrides: dict) -> str:
+    """Return what is said of input that is wrong."""
+    try:
+        train(load_config(config, overrides), config, world, quiet=True)
+    except UserError as error:
+        return str(error)
+    return ""
 
 
 def sum_of_ranks(world: World) -> float:
