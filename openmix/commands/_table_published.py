@@ -1,4 +1,4 @@
-"""Published figures, with where they come from and what is known to be wrong with them: ``openmix table --published``."""
+"""``openmix table --published``: published figures, where they come from and what is known to be wrong with them."""
 
 import argparse
 import contextlib

@@ -145,12 +145,12 @@ def read_rows(path: Path) -> list[Record]:
     if not path.exists():
         return []
     try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8")), restkey="", restval=None))
+        header, *lines = [*csv.reader(io.StringIO(path.read_text(encoding="utf-8"), newline=""))] or [[]]
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"cannot read {path}: {error}") from error
-    if any(tuple(row) != COLUMNS or None in row.values() for row in rows):
+    if tuple(header) != COLUMNS or any(len(line) != len(COLUMNS) for line in lines):
         raise UserError(f"{path} has rows of other columns than {','.join(COLUMNS)}")
-    return rows
+    return [dict(zip(COLUMNS, line, strict=True)) for line in lines]
 
 
 def add_rows(path: Path, rows: Iterable[Record]) -> int:
@@ -166,9 +166,8 @@ def add_rows(path: Path, rows: Iterable[Record]) -> int:
         known.setdefault(_identity(row), row)
     if len(known) > before:
         out = io.StringIO()
-        writer = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(sorted(known.values(), key=_order))
+        lines = [[row[column] for column in COLUMNS] for row in sorted(known.values(), key=_order)]
+        csv.writer(out, lineterminator="\n").writerows([COLUMNS, *lines])
         with writing(path):
             write_atomically(path, lambda beside: beside.write_text(out.getvalue(), encoding="utf-8"))
     return len(known) - before

@@ -90,6 +90,8 @@ def _caption(rows: Sequence[Row], metric: str, statistics: Sequence[str], compar
         sentences += ["Differences seed by seed, with the 95 % interval of Student's t"] if True in kinds else []
         sentences += ["w: the seeds are not the same; difference of the means, with Welch's 95 % interval"
                       ] if False in kinds else []  # fmt: skip
+    if any(f.statistic in row.figures for row in rows for f in row.published):
+        sentences.append("Published figures: in brackets, how ours differs by the same statistic")
     return ". ".join(sentences) + "."
 
 
