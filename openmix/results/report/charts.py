@@ -62,7 +62,7 @@ def chart(lines: Sequence[Line], title: str, unit: str, from_zero: bool = False)
     ys = axis(low, high)
     xs = axis(0.0, max(float(line.curve.epochs[-1]) for line in lines), 8)
     cut = sum(bool(((edge < ys.low) | (edge > ys.high)).any()) for edge in outer)
-    notes = ["; points beyond the axis are cut off"] if cut else []
+    notes = [", axis cut"] if cut else []
     caption = element("figcaption", None, element("b", None, title), f" ({unit})" if unit else "", *notes)
     readout = element("output", {"aria-live": "off"}, " ")
     return element("figure", None, caption, _picture(lines, xs, ys, title), readout)

@@ -11,13 +11,13 @@ from openmix.results.report.curves import Curve, Series, gather, training_series
 from openmix.results.report.markup import Element, element
 from openmix.results.report.tables import swatch
 from openmix.results.rows import Row, Table
+from openmix.results.summaries import LOWER_IS_BETTER
 
 __all__ = ["curve_section", "shown_at_first"]
 
 MOST_LINES = 12  # drawn at first; the colours and dashes of more are hard to tell apart
 MOST_POINTS = 200  # of a line
 POINTS_A_CHART = 40_000  # of all lines: what keeps the page of a thousand groups below 10 MB
-FALLING = ("nll", "ece", "loss")  # figures of which less is better
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class _Chart:
 
 def shown_at_first(table: Table) -> list[bool]:
     """Return for each row whether its lines are drawn at first: baselines, and the best by their last figure."""
-    sign = -1 if table.metric.startswith(FALLING) else 1
+    sign = -1 if table.metric.split("_")[0] in LOWER_IS_BETTER else 1
     last = [row.figures["last"].mean for row in table.rows]
     order = [
         (row.baseline != row.group.name, -sign * mean, number)
@@ -74,7 +74,7 @@ def curve_section(table: Table, shown: Sequence[bool]) -> Element | None:
         "section",
         None,
         element("h2", None, "Curves"),
-        element("p", None, *_explanation(table, points, shown)),
+        element("p", None, *_explanation(points, shown)),
         element("div", {"class": "legend", "role": "group", "aria-label": "groups"}, *legend),
         element("div", {"class": "charts"}, *drawn),
     )
@@ -82,7 +82,7 @@ def curve_section(table: Table, shown: Sequence[bool]) -> Element | None:
 
 def _charts(metric: str) -> list[_Chart]:
     """Return the charts in their order: the table's figure first."""
-    titles = {"top1": "top-1", "top5": "top-5", "nll": "loss (negative log-likelihood)", "ece": "calibration error"}
+    titles = {"top1": "top-1", "top5": "top-5", "nll": "loss", "ece": "calibration error"}
     units = {"nll": "nats", "ece": ""}
     figures = list(dict.fromkeys([metric, "top1", "nll"]))
     validation = [_Chart("val", key, f"validation {titles.get(key, key)}", units.get(key, "%")) for key in figures]
@@ -109,12 +109,13 @@ def _curves(row: Row, charts: Iterable[_Chart], points: int) -> dict[str, Curve]
     return found
 
 
-def _explanation(table: Table, points: int, shown: Sequence[bool]) -> list[Element | str]:
+def _explanation(points: int, shown: Sequence[bool]) -> list[Element | str]:
     text = (
-        "Means over the runs of a group; the band is from their least to their largest value, and a line ends where a "
-        f"run has no number. Each line has at most {points} points: training figures are means over the epochs since "
-        "the point before, all others are those of their epoch. The share of mixed training images predicted as the "
-        "label of their largest share is no accuracy. "
+        "Means over the runs of a group; the band is from their least to their largest value, and a line ends where "
+        f"a run has no number. A line has at most {points} points: training figures are means over the epochs since the "
+        "point before, all others are those of their epoch. The share of mixed training images predicted as the label "
+        "of their largest share is no accuracy. Where a few points are far from all others, the axis is cut before "
+        "them. "
     )
     few = f"Of {len(shown)} groups {sum(shown)} are drawn at first: baselines, and the best by their last figure. "
     how = "Point at a group to see its lines, click it to hide or show them."

@@ -2,7 +2,6 @@
 
 import json
 import math
-import stat
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from openmix.errors import UserError
+from openmix.results.run_files import open_file
+from openmix.results.summaries import number
+
 __all__ = ["TRAINING_KEYS", "Curve", "Series", "gather", "training_series", "validation_series"]
 
 Array = npt.NDArray[np.float64]
 TRAINING_KEYS = ("loss", "top1_dominant", "lr")
-LONGEST_LINE = 1 << 16  # bytes; a record has some two hundred
-LARGEST = 1e100  # beyond this a network has diverged, and sums would overflow
+LONGEST = 1 << 16  # bytes; a record has some two hundred
 FEW_EPOCHS = 10  # with fewer, a point an epoch says too little
 
 
@@ -58,9 +60,8 @@ def training_series(folder: Path) -> dict[str, Series]:
     Lines that are no training records are passed over, and so are records out of order: what is wrong with a run is
     said where its validations are read. Without a file there is nothing.
     """
-    records = [r for r in _records(folder / "metrics.jsonl") if _is_count(r.get("epoch")) and _is_count(r.get("step"))]
     ordered: list[Mapping[str, Any]] = []
-    for record in records:
+    for record in _records(folder / "metrics.jsonl"):
         if not ordered or (record["step"] > ordered[-1]["step"] and record["epoch"] >= ordered[-1]["epoch"]):
             ordered.append(record)
     if not ordered:
@@ -112,19 +113,17 @@ def gather(runs: Sequence[Series], points: int) -> Curve:
 def _records(path: Path) -> Iterable[Mapping[str, Any]]:
     """Read the training records; other lines are not even parsed."""
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited for
-            return
-        with open(path, "rb") as file:
-            while line := file.readline(LONGEST_LINE):
-                if b'"train"' not in line or not line.endswith(b"\n"):
+        with open_file(path) as file:
+            for line in iter(lambda: file.readline(LONGEST), b""):
+                if b'"train"' not in line or not line.startswith(b"{"):
                     continue
                 try:
                     record = json.loads(line)
                 except (ValueError, RecursionError):
                     continue
-                if isinstance(record, dict) and record.get("split") == "train":
+                if record.get("split") == "train" and _is_count(record.get("epoch")) and _is_count(record.get("step")):
                     yield record
-    except OSError:
+    except (OSError, UserError):
         return
 
 
@@ -143,8 +142,6 @@ def _is_count(value: object) -> bool:
 
 
 def _number(value: object) -> float:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    try:
-        return float(value) if is_number and abs(value) < LARGEST else math.nan  # type: ignore[arg-type]
-    except OverflowError:  # an integer of a thousand digits
-        return math.nan
+    """Return a finite number, or NaN; beyond 1e100 a network has diverged, and sums would overflow."""
+    found = number(value)
+    return math.nan if found is None or abs(found) > 1e100 else found

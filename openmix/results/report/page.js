@@ -49,9 +49,9 @@ function choice(text, wanted) {
 }
 legend?.prepend(choice("all", () => true), choice("none", () => false), choice("as at first", g => first.get(g)));
 
-// ---- only groups whose rows hold all the words
+// ---- only groups whose names hold all the words
 const box = document.getElementById("filter");
-const texts = new Map(all("#groups tbody tr").map(row => [row.dataset.g, row.textContent.toLowerCase()]));
+const texts = new Map(all("#groups .toggle").map(button => [button.dataset.g, button.textContent.toLowerCase()]));
 function filter() {
   const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
   const fits = text => words.every(word => text.includes(word));
@@ -65,7 +65,7 @@ if (box.value) filter(); // what a browser kept over a reload
 function key(row, column) {
   const cell = row.cells[column];
   if (cell.dataset.v !== undefined) return Number(cell.dataset.v);
-  const text = cell.textContent.trim();
+  const text = (cell.querySelector(".toggle") ?? cell).textContent.trim(); // a name without the marks of its notes
   return cell.classList.contains("number") || !text ? null : text;
 }
 const compare = (a, b) =>
@@ -124,7 +124,7 @@ for (const figure of all(".charts figure")) {
     point(found.line.dataset.g);
     const epoch = scale("x", (found.x - left) / width), value = scale("y", 1 - (found.y - top) / height);
     readout.textContent = `${found.line.querySelector("title").textContent}: ` +
-      `${+value.toPrecision(4)} at epoch ${+epoch.toFixed(2)}`;
+      `${+value.toPrecision(4)} at epoch ${+epoch.toFixed(1)}`;
   });
   outer.addEventListener("pointerleave", () => { point(null); readout.textContent = "\u00a0"; });
 }

@@ -1,26 +1,29 @@
 """The page's tables: a row a group, and a row a run."""
 
-import math
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
+from openmix.results.groups import Member
 from openmix.results.published import Published
 from openmix.results.report.charts import look
 from openmix.results.report.markup import Element, element
-from openmix.results.rows import Difference, Figure, Row, Table
+from openmix.results.rows import Difference, Row, Table
 from openmix.results.runs import Run
-from openmix.results.summaries import STATISTICS
+from openmix.results.summaries import LOWER_IS_BETTER, STATISTICS
 
-__all__ = ["Notes", "group_table", "run_table", "swatch"]
+__all__ = ["Notes", "decimals", "group_table", "run_table", "swatch"]
 
 
 @dataclass(frozen=True)
 class _Column:
-    """A column: its head, and what is in its cells; they are sorted by a number where they have one."""
+    """A column: its head, what is in its cells, and what it means where the head does not say it."""
 
     title: str
     cell: Callable[[Row], Element]
+    meaning: str | None = None
 
 
 class Notes:
@@ -64,43 +67,52 @@ def group_table(table: Table, shown: Sequence[bool], notes: Notes) -> Element:
         shown: for each row, whether its lines are drawn at first.
         notes: gets the footnotes.
     """
-    columns = [*_descriptions(table.rows), *_figures(table.rows, notes)]
+    columns = [*_descriptions(table.rows), *_figures(table, notes)]
     if any(row.published for row in table.rows):
         columns.append(_Column("published", lambda row: _published(row, notes)))
     rows = [
         element("tr", {"data-g": number}, _name(number, row, on, notes), *(column.cell(row) for column in columns))
         for number, (row, on) in enumerate(zip(table.rows, shown, strict=True))
     ]
-    return _table("groups", ["group", *(column.title for column in columns)], rows)
+    return _table("groups", [("group", None), *((column.title, column.meaning) for column in columns)], rows)
 
 
 def run_table(table: Table) -> Element:
     """Return the table of runs."""
-    rows = []
-    for number, row in enumerate(table.rows):
-        for member in row.group.members:
-            values, best = member.summary.values, member.summary.best_epoch
-            cells = [element("th", {"scope": "row"}, element("code", None, str(member.run.folder)))]
-            cells += [_text(row.group.name), _number(member.run.seed, str(member.run.seed))]
-            cells += [
-                _text(str(member.run.record.get("status", "")) + (", diverged" if member.summary.diverged else ""))
-            ]
-            cells += [_decimal(values.get(statistic)) for statistic in STATISTICS]
-            cells += [_count(best), _wall_time(member.run)]
-            rows.append(element("tr", {"data-g": number}, *cells))
+    rows = [
+        element("tr", {"data-g": number}, *_run_cells(member, row.group.name, decimals(table.metric)))
+        for number, row in enumerate(table.rows)
+        for member in row.group.members
+    ]
     for run in table.left_out:
-        cells = [element("th", {"scope": "row"}, element("code", None, str(run.folder))), _text(run.name)]
-        rows.append(element("tr", None, *cells, _text(""), _text(run.state), *(_text("") for _ in range(5))))
-    return _table(
-        "runs", ["folder", "group", "seed", "status", *STATISTICS.values(), "epoch of the best", "time"], rows
-    )
+        cells = [_folder(run.folder), _text(run.name), _text(""), _text(run.state), *(_text("") for _ in range(5))]
+        rows.append(element("tr", None, *cells))
+    titles = ["folder", "group", "seed", "status", *STATISTICS.values(), "epoch of the best", "time (h:mm:ss)"]
+    return _table("runs", [(title, None) for title in titles], rows)
 
 
-def _table(name: str, titles: Sequence[str], rows: Sequence[Element]) -> Element:
-    heads = [element("th", {"scope": "col"}, title) for title in titles]
-    whole = element(
-        "table", {"id": name}, element("thead", None, element("tr", None, *heads)), element("tbody", None, *rows)
-    )
+def decimals(metric: str) -> int:
+    """Return how many decimals a figure has: of per cents two, of others four."""
+    return 4 if metric.split("_")[0] in LOWER_IS_BETTER else 2
+
+
+def _run_cells(member: Member, group: str, digits: int) -> list[Element]:
+    values, run = member.summary.values, member.run
+    status = str(run.record.get("status", "")) + (", diverged" if member.summary.diverged else "")
+    figures = [_number(values.get(s), f"{values[s]:.{digits}f}" if s in values else "") for s in STATISTICS]
+    found = [_number(run.seed, str(run.seed)), _text(status), *figures, _count(member.summary.best_epoch)]
+    return [_folder(run.folder), _text(group), *found, _wall_time(run)]
+
+
+def _folder(folder: Path) -> Element:
+    return element("th", {"scope": "row"}, element("code", None, str(folder)))
+
+
+def _table(name: str, titles: Sequence[tuple[str, str | None]], rows: Sequence[Element]) -> Element:
+    """Return a table; each column has a title, and what it means where that is not plain."""
+    heads = [element("th", {"scope": "col", "title": meaning}, title) for title, meaning in titles]
+    parts = [element("thead", None, element("tr", None, *heads)), element("tbody", None, *rows)]
+    whole = element("table", {"id": name}, *parts)
     return element("div", {"class": "wide", "tabindex": "0", "role": "region", "aria-label": f"table of {name}"}, whole)
 
 
@@ -111,47 +123,51 @@ def _name(number: int, row: Row, shown: bool, notes: Notes) -> Element:
 
 
 def _descriptions(rows: Sequence[Row]) -> list[_Column]:
-    """Return a column for each thing that is not the same in all rows."""
+    """Return a column for each thing that is not the same in all rows; names begin with the method."""
     columns = {
         "data set": lambda row: _text(row.group.label.dataset),
         "network": lambda row: _text(row.group.label.network),
-        "method": lambda row: _text(row.group.label.method),
         "alpha": lambda row: _several(row.group.label.alpha),
         "probabilities": lambda row: _several(row.group.label.mix_prob),
         "epochs": lambda row: _count(row.group.label.epochs),
     }
-    fields = ("dataset", "network", "method", "alpha", "mix_prob", "epochs")
+    fields = ("dataset", "network", "alpha", "mix_prob", "epochs")
     varying = [len({getattr(row.group.label, field) for row in rows}) > 1 for field in fields]
     described = [_Column(title, cell) for (title, cell), varies in zip(columns.items(), varying, strict=True) if varies]
     return [*described, _Column("n", lambda row: _number(len(row.group.members), str(len(row.group.members))))]
 
 
-def _figures(rows: Sequence[Row], notes: Notes) -> list[_Column]:
+def _figures(table: Table, notes: Notes) -> list[_Column]:
     """Return two columns a statistic: the figure and its difference to the baseline."""
     columns = []
+    options = {"digits": decimals(table.metric), "notes": notes}
     for statistic, title in STATISTICS.items():
-        columns.append(_Column(title, lambda row, s=statistic: _figure(row, row.figures[s], notes)))
-        if any(row.figures[statistic].difference for row in rows):
-            columns.append(_Column(f"difference, {title}", lambda row, s=statistic: _difference(row, s, notes)))
+        columns.append(_Column(title, functools.partial(_figure, statistic=statistic, **options)))
+        if any(row.figures[statistic].difference for row in table.rows):
+            cell = functools.partial(_difference, statistic=statistic, **options)
+            columns.append(_Column("less baseline", cell, f"{title}: difference to the baseline, with its interval"))
     return columns
 
 
-def _figure(row: Row, figure: Figure, notes: Notes) -> Element:
+def _figure(row: Row, statistic: str, digits: int, notes: Notes) -> Element:
+    figure = row.figures[statistic]
     marks = notes.marks(figure.missing)
     if figure.mean is None:
         return element("td", {"class": "number"}, "–", *marks)
-    text = f"{figure.mean:.2f}" + ("" if figure.sd is None else f" ± {figure.sd:.2f}")
+    text = f"{figure.mean:.{digits}f}" + ("" if figure.sd is None else f" ± {figure.sd:.{digits}f}")
     text += f" (n {figure.n})" if figure.n != len(row.group.members) else ""
     return element("td", {"class": "number", "data-v": repr(figure.mean)}, text, *marks)
 
 
-def _difference(row: Row, statistic: str, notes: Notes) -> Element:
+def _difference(row: Row, statistic: str, digits: int, notes: Notes) -> Element:
     difference = row.figures[statistic].difference
     if difference is None:
         return _text("baseline" if row.baseline == row.group.name else "")
-    text = f"{difference.mean:+.2f}" + ("" if difference.half_width is None else f" ± {difference.half_width:.2f}")
+    width = "" if difference.half_width is None else f" ± {difference.half_width:.{digits}f}"
     marks = notes.marks([_comparison(row, difference)])
-    return element("td", {"class": "number", "data-v": repr(difference.mean)}, text, *marks)
+    return element(
+        "td", {"class": "number", "data-v": repr(difference.mean)}, f"{difference.mean:+.{digits}f}{width}", *marks
+    )
 
 
 def _comparison(row: Row, difference: Difference) -> str:
@@ -165,10 +181,8 @@ def _published(row: Row, notes: Notes) -> Element:
     """Return what others published, each with the difference of ours where it is of the same statistic."""
     parts: list[Element | str] = []
     for published in row.published:
-        ours = [
-            f.mean - published.value for f in row.figures.values() if f.mean is not None and published in f.published
-        ]
-        compared = f" (ours {ours[0]:+.2f})" if ours else ""
+        means = [f.mean for f in row.figures.values() if f.mean is not None and published in f.published]
+        compared = f" (ours {means[0] - published.value:+.2f})" if means else ""
         parts += ["; "] if parts else []
         parts += [f"{published.printed}{compared}", *notes.marks([_origin(published), *published.notes])]
     key = repr(row.published[0].value) if row.published else None
@@ -206,10 +220,6 @@ def _number(value: float | None, text: str) -> Element:
 
 def _count(value: int | None) -> Element:
     return _number(value, "" if value is None else f"{value:,}")
-
-
-def _decimal(value: float | None) -> Element:
-    return _number(value, "") if value is None or not math.isfinite(value) else _number(value, f"{value:.2f}")
 
 
 def _several(values: Sequence[float]) -> Element:
