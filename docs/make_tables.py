@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Make the tables of our own runs in README.md and docs anew from docs/benchmarks/*.csv: ``python docs/make_tables.py``.
+"""Make the tables of our own runs, in README.md and docs, anew from docs/benchmarks: ``python docs/make_tables.py``.
 
 What stands between ``<!-- table: NAME ... -->`` and ``<!-- end -->`` is replaced; ``openmix.results.benchmark_tables``
 says what a mark may ask for. With ``--check`` nothing is written, and the exit code is 1 where a table is stale.

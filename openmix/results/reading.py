@@ -7,7 +7,7 @@ from typing import Any
 from openmix.errors import UserError, did_you_mean
 from openmix.results.grids.manifest import MANIFEST, Manifest
 from openmix.results.groups import Group, group_runs
-from openmix.results.naming import flat, label
+from openmix.results.naming import flat, label, study_hash
 from openmix.results.published.matching import published_like
 from openmix.results.published.names import DATASETS, METHODS, NETWORKS
 from openmix.results.rows import LeftOut, Table, make_row
@@ -77,7 +77,7 @@ def make_table(
     _check_metric(metric, runs)
     groups, repeated = group_runs(finished, metric)
     groups.sort(key=_order)
-    names = {member.run.folder: group.name for group in groups for member in group.members}
+    names = {study_hash(group.config or {}): group.name for group in groups}
     flats = {group.name: flat(group.config or {}) for group in groups}
     baselines = {group.name: _baseline_of(group, groups, baseline, flats) for group in groups}
     if baseline is not None and groups and not any(baselines.values()):
@@ -91,8 +91,8 @@ def make_table(
     what = f"{baseline or 'vanilla'} of the same data set, network and epochs to compare with"
     notes = (f"{alone} of {len(rows)} groups: no {what}",) if alone else ()
     unfinished = [(run, *run.unfinished) for run in runs if run.unfinished is not None]
-    out = [LeftOut(run.folder, _short(run), state, reason) for run, state, reason in unfinished]
-    out += [LeftOut(run.folder, names.get(run.folder, _short(run)), "repeated", reason) for run, reason in repeated]
+    out = [LeftOut(run.folder, _name(run, names), state, reason) for run, state, reason in unfinished]
+    out += [LeftOut(run.folder, _name(run, names), "repeated", reason) for run, reason in repeated]
     ordered = sorted([*left_out, *out], key=lambda run: str(run.folder))
     return Table(metric, tuple(rows), tuple(ordered), notes)
 
@@ -109,9 +109,9 @@ def _check_metric(metric: str, runs: Sequence[Run]) -> None:
         raise UserError(f"no run's validation has a {metric!r}{did_you_mean(metric, known)}")
 
 
-def _short(run: Run) -> str:
-    """Return what an unfinished run would be called."""
-    return label(run.config).method
+def _name(run: Run, names: Mapping[str, str]) -> str:
+    """Return the name of the group that a run would be in, or its method where it would be alone."""
+    return names.get(study_hash(run.config)) or label(run.config).method
 
 
 def _order(group: Group) -> tuple:

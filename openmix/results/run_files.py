@@ -95,8 +95,8 @@ def _value(node: ast.expr) -> Any:
         return {_value(k): _value(v) for k, v in zip(node.keys, node.values, strict=True) if k is not None}
     if isinstance(node, ast.List | ast.Tuple):
         return [_value(item) for item in node.elts]
-    if isinstance(node, ast.UnaryOp | ast.BinOp):
-        return ast.literal_eval(node)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return -_value(node.operand)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "float":
         (argument,) = node.args
         return float(ast.literal_eval(argument))
