@@ -18,8 +18,18 @@ run_distributed() {
         echo "error: NPROC, the number of processes, must be a whole number from 1 up, got '$nproc'" >&2
         exit 2
     fi
-    if [ "$nproc" -eq 1 ] && [ "${NNODES:-1}" -eq 1 ]; then
+    local launcher=launch.py options=() option
+    for option in "$@"; do
+        if [ "$option" = --rdzv ]; then launcher=elastic.py; else options+=("$option"); fi
+    done
+    if [ "$launcher" = elastic.py ] && [ "$program" != train.py ]; then
+        echo "error: --rdzv starts lost processes of a training again; an evaluation is simply started anew" >&2
+        exit 2
+    fi
+    if [ "$launcher" = launch.py ] && [ "$nproc" -eq 1 ] && [ "${NNODES:-1}" = 1 ]; then
         exec "$python" "$here/$program" "$config" "$@"
     fi
-    exec "$python" "$here/launch.py" "$nproc" "$here/$program" "$config" "$@" --launcher pytorch
+    # else torch's agent would tell of another that is gone in forty lines of C++
+    [ "$launcher" = elastic.py ] && export TORCH_CPP_LOG_LEVEL=${TORCH_CPP_LOG_LEVEL:-ERROR}
+    exec "$python" "$here/$launcher" "$nproc" "$here/$program" "$config" ${options[@]+"${options[@]}"} --launcher pytorch
 }

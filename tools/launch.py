@@ -7,47 +7,61 @@ signals are passed on to the workers, which then have all the time they need to 
     python tools/launch.py NPROC PROGRAM [ARGUMENT ...]
 
 Environment: PORT (default: a free one; must be named for several nodes), NNODES, NODE_RANK, MASTER_ADDR.
+``tools/elastic.py`` starts the workers again when one is lost.
 """
 
+import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Mapping, Sequence
 
 EXIT_USER_ERROR = 2
 EXIT_STOPPED = 75
+EXIT_INTERRUPTED = 130
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+PR_SET_PDEATHSIG = 1  # Linux: a signal for when the parent is gone
 GRACE = 15  # seconds for the others to fail likewise, once one has; they first ask each other who is to blame
+
+Worker = subprocess.Popen[bytes]
 
 
 def main(argv: list[str]) -> int:
     """Start the workers, wait for them, and return 0 or the exit code that says why they failed."""
     nproc = int(argv[0])
-    for name in ("NNODES", "NODE_RANK", "PORT"):
-        if not os.environ.get(name, "0").isdigit():
-            print(f"error: {name} must be a whole number, got {os.environ[name]!r}", file=sys.stderr)
-            return EXIT_USER_ERROR
+    if problem := wrong_environment("NNODES", "NODE_RANK", "PORT"):
+        print(f"error: {problem}", file=sys.stderr)
+        return EXIT_USER_ERROR
     nnodes, node_rank = int(os.environ.get("NNODES", "1")), int(os.environ.get("NODE_RANK", "0"))
-    if nnodes > 1 and "PORT" not in os.environ:
-        print("error: several nodes need to agree on a port: set PORT", file=sys.stderr)
+    if node_rank >= nnodes:
+        print(f"error: NODE_RANK counts from 0 to NNODES - 1, got {node_rank} of {nnodes}", file=sys.stderr)
         return EXIT_USER_ERROR
     common = {
         "MASTER_ADDR": os.environ.get("MASTER_ADDR", "127.0.0.1"),
         "MASTER_PORT": os.environ.get("PORT") or str(free_port()),
         "WORLD_SIZE": str(nproc * nnodes),
-        # without this, torch would tell of a peer that is gone in forty lines of C++ before the run does in one
-        "TORCH_CPP_LOG_LEVEL": os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR"),
-        # without this every worker would use every core
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // nproc))),
     }
-    workers: list[subprocess.Popen[bytes]] = []
-    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+    workers: list[Worker] = []
+    for number in STOP_SIGNALS:
         signal.signal(number, lambda number, frame: pass_on(workers, number))
+    first = node_rank * nproc
     for local_rank in range(nproc):
-        ranks = {"LOCAL_RANK": str(local_rank), "RANK": str(node_rank * nproc + local_rank)}
-        workers.append(subprocess.Popen([sys.executable, *argv[1:]], env=os.environ | common | ranks))
-    return wait(workers)
+        ranks = {"LOCAL_RANK": str(local_rank), "RANK": str(first + local_rank)}
+        workers.append(start(argv[1:], nproc, common | ranks))
+    return wait(workers, first)
+
+
+def wrong_environment(*numbers: str) -> str:
+    """Return what is wrong with the variables that describe the nodes, of which these are whole numbers."""
+    for name in numbers:
+        if not os.environ.get(name, "0").isdigit():
+            return f"{name} must be a whole number, got {os.environ[name]!r}"
+    if int(os.environ.get("NNODES", "1")) > 1 and "PORT" not in os.environ:
+        return "several nodes need to agree on a port: set PORT"
+    return ""
 
 
 def free_port() -> int:
@@ -57,20 +71,52 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-def pass_on(workers: list[subprocess.Popen[bytes]], number: int) -> None:
+def start(command: Sequence[str], nproc: int, variables: Mapping[str, str], orphaned: int = signal.SIGTERM) -> Worker:
+    """Start a worker.
+
+    Args:
+        command: a Python program and its arguments.
+        nproc: how many share this machine.
+        variables: what tells it its place among all.
+        orphaned: the signal that it gets when this process is killed.
+    """
+    defaults = {
+        # without this, torch would tell of a peer that is gone in forty lines of C++ before the run does in one
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
+        # without this every worker would use every core
+        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // nproc)),
+    }
+    environment = defaults | os.environ | variables
+    return subprocess.Popen([sys.executable, *command], env=environment, preexec_fn=with_parent(orphaned))
+
+
+def with_parent(number: int) -> Callable[[], object] | None:
+    """Return what makes a new process get a signal when its parent ends; nothing where the system has no such thing."""
+    if sys.platform != "linux":
+        return None
+    libc = ctypes.CDLL(None)  # now, as little may be done between fork and exec
+    return lambda: libc.prctl(PR_SET_PDEATHSIG, number)
+
+
+def pass_on(workers: Sequence[Worker], number: int) -> None:
     """Send a signal to all workers that still run."""
     for worker in workers:
         if worker.poll() is None:
             worker.send_signal(number)
 
 
-def wait(workers: list[subprocess.Popen[bytes]]) -> int:
-    """Wait for all to end; once one fails, give the others a moment to fail likewise and then stop them."""
+def wait(workers: Sequence[Worker], first_rank: int = 0) -> int:
+    """Wait for all to end; once one fails, give the others a moment to fail likewise and then stop them.
+
+    Args:
+        workers: the processes of this node.
+        first_rank: the number of the first among the processes of all nodes.
+    """
     while all(code in (None, 0) for code in (w.poll() for w in workers)):
         if all(w.poll() == 0 for w in workers):
             return 0
         time.sleep(0.05)
-    for rank, worker in enumerate(workers):
+    for rank, worker in enumerate(workers, first_rank):
         if (code := worker.poll()) is not None and code < 0:
             print(f"process {rank} was ended by {signal.Signals(-code).name}", file=sys.stderr, flush=True)
     deadline = time.monotonic() + GRACE
@@ -78,10 +124,15 @@ def wait(workers: list[subprocess.Popen[bytes]]) -> int:
     while any(w.poll() is None for w in workers) and (saving or time.monotonic() < deadline):
         time.sleep(0.05)
     codes = [code for w in workers if (code := w.poll()) not in (None, 0)]
+    end(workers)
+    return exit_code(codes)
+
+
+def end(workers: Sequence[Worker]) -> None:
+    """End those that still run at once."""
     pass_on(workers, signal.SIGKILL)
     for worker in workers:
         worker.wait()
-    return exit_code(codes)
 
 
 def exit_code(codes: list[int]) -> int:
