@@ -111,11 +111,11 @@ def _curves(row: Row, charts: Iterable[_Chart], points: int) -> dict[str, Curve]
 
 def _explanation(points: int, shown: Sequence[bool]) -> list[Element | str]:
     text = (
-        "Means over the runs of a group; the band is from their least to their largest value, and a line ends where "
-        f"a run has no number. A line has at most {points} points: training figures are means over the epochs since the "
-        "point before, all others are those of their epoch. The share of mixed training images predicted as the label "
-        "of their largest share is no accuracy. Where a few points are far from all others, the axis is cut before "
-        "them. "
+        "Means over the runs of a group; the band is from their least to their largest value, and a line ends where a "
+        f"run has no number. A line has at most {points} points: training figures are means over the epochs since "
+        "the point before, all others are those of their epoch. The share of mixed training images predicted as the "
+        "label of their largest share is no accuracy. Where a few points are far from all others, the axis is cut "
+        "before them. "
     )
     few = f"Of {len(shown)} groups {sum(shown)} are drawn at first: baselines, and the best by their last figure. "
     how = "Point at a group to see its lines, click it to hide or show them."

@@ -61,9 +61,11 @@ def training_series(folder: Path) -> dict[str, Series]:
     said where its validations are read. Without a file there is nothing.
     """
     ordered: list[Mapping[str, Any]] = []
+    epoch = step = 0
     for record in _records(folder / "metrics.jsonl"):
-        if not ordered or (record["step"] > ordered[-1]["step"] and record["epoch"] >= ordered[-1]["epoch"]):
+        if record["epoch"] >= epoch and record["step"] > step:
             ordered.append(record)
+            epoch, step = record["epoch"], record["step"]
     if not ordered:
         return {}
     steps = np.diff([0.0] + [float(r["step"]) for r in ordered])
@@ -86,7 +88,7 @@ def validation_series(validations: Iterable[Mapping[str, Any]], key: str) -> Ser
 
 
 def gather(runs: Sequence[Series], points: int) -> Curve:
-    """Return the curve of several runs of one config, in at most ``points`` points (and one).
+    """Return the curve of several runs of one config, in at most ``points`` points.
 
     A point stands for an epoch, for as many as it takes to need no more points, or for less than one where there are
     fewer than 10. It is the mean over these steps where records are means, and their last record where they are not.
@@ -110,21 +112,31 @@ def gather(runs: Sequence[Series], points: int) -> Curve:
     return Curve(epochs[there], table.mean(axis=0), table.min(axis=0), table.max(axis=0))
 
 
-def _records(path: Path) -> Iterable[Mapping[str, Any]]:
+def _records(path: Path) -> list[Mapping[str, Any]]:
     """Read the training records; other lines are not even parsed."""
     try:
         with open_file(path) as file:
-            for line in iter(lambda: file.readline(LONGEST), b""):
-                if b'"train"' not in line or not line.startswith(b"{"):
-                    continue
-                try:
-                    record = json.loads(line)
-                except (ValueError, RecursionError):
-                    continue
-                if record.get("split") == "train" and _is_count(record.get("epoch")) and _is_count(record.get("step")):
-                    yield record
+            lines = [line for line in iter(lambda: file.readline(LONGEST), b"") if b'"train"' in line]
     except (OSError, UserError):
-        return
+        return []
+    try:
+        found = json.loads(b"[" + b",".join(lines) + b"]")  # at once, in half the time
+    except (ValueError, RecursionError):
+        found = [_parsed(line) for line in lines]
+    return [record for record in found if _is_training_record(record)]
+
+
+def _is_training_record(value: object) -> bool:
+    if not isinstance(value, dict) or value.get("split") != "train":
+        return False
+    return _is_count(value.get("epoch")) and _is_count(value.get("step"))
+
+
+def _parsed(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
 
 
 def _positions(epochs: Sequence[int], steps: Sequence[int]) -> Array:
