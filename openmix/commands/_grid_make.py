@@ -7,6 +7,7 @@ A list, such as two methods in turn, is written with +: --mix-mode mixup+cutmix 
 """
 
 import argparse
+import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -133,4 +134,5 @@ def _report(made: "Made", folder: Path) -> None:
         return
     parts = [f"{len(made.new)} new", f"{len(made.changed)} changed", f"{len(made.removed)} removed"]
     print(f"wrote {folder}: configs ({', '.join(parts)}), manifest.json, train.sh, test.sh")
-    print(f"next: openmix grid run {folder}, or bash {folder / 'train.sh'}; then openmix table {folder}")
+    quoted = shlex.quote(str(folder))
+    print(f"next: openmix grid run {quoted}, or bash {quoted}/train.sh; then openmix table {quoted}")

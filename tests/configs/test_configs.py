@@ -23,6 +23,8 @@ def test_all_are_right_and_state_their_claim(capsys):
     out = capsys.readouterr().out
     assert f"{len(CONFIGS)} of {len(CONFIGS)} config files are right" in out
     assert "has no docstring" not in out
+    grids = list((ROOT / "configs/grids").glob("*.py"))
+    assert f"{len(grids)} of {len(grids)} grid files are right" in out
 
 
 def small_configs() -> list[Path]:

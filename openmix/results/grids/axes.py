@@ -69,7 +69,7 @@ def _modes(value: Any) -> Any:
         raise ValueError("takes a method's name, or a list of different ones (mixup+cutmix on a command line)")
     for name in names:
         if name not in list_mixers():
-            raise ValueError(f"has no method of this name{did_you_mean(str(name), list_mixers())}")
+            raise UserError(f"there is no mixing method {name!r}{did_you_mean(str(name), list_mixers())}")
     return value if isinstance(value, str) else names
 
 
@@ -126,7 +126,7 @@ def axis_of(name: str) -> Axis:
         why = "; a list is given whole, under its own key" if of_list else ""
         raise UserError(f"{name!r} is no key that the runs of a grid can differ in{why}")
     if len(parts) == 1 and name not in {*settings.SECTIONS, *TYPED, *PLAIN}:
-        raise UserError(f"there is no axis {name!r}{did_you_mean(name, AXES)}, and no such key of a config")
+        raise UserError(f"{name!r} is no axis, and no key of a config{did_you_mean(name, AXES)}")
     return Axis(name, name, parts[-1], parts[-1] + " {}", _any)
 
 
@@ -142,6 +142,8 @@ def read_values(axis: Axis, values: Any) -> list[Any]:
     for value in values:
         try:
             read = axis.read(value)
+        except UserError:
+            raise
         except ValueError as error:
             raise UserError(f"{axis.name} {error}, got {value!r}") from None
         if any(read == other and type(read) is type(other) for other in taken):

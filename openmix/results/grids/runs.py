@@ -37,7 +37,7 @@ class PlannedRun:
 
     def text(self, folder: Path) -> str:
         """Return its config, for a folder of configs."""
-        base = os.path.relpath(self.base.resolve(), folder.resolve())
+        base = _path_from(folder, self.base)
         keys = "".join(f"{key} = {_source(value)}\n" for key, value in self._nested().items())
         return (
             f'"""{described(self.axes, self.settings)}: one of the runs in ../manifest.json."""\n\n'
@@ -82,6 +82,12 @@ def plan(grid: Grid, combinations: Combinations) -> list[PlannedRun]:
         runs.append(PlannedRun(name_of(grid.base, grid.axes, settings), bases[key], grid.axes, settings))
     check_names((run.name, run.settings) for run in runs)
     return runs
+
+
+def _path_from(folder: Path, file: Path) -> str:
+    """Return the way to a file: relative, unless there is a link on it, past which ``..`` means two things."""
+    as_spelt, as_it_lies = os.path.relpath(file, folder), os.path.relpath(file.resolve(), folder.resolve())
+    return as_it_lies if as_spelt == as_it_lies else str(file.resolve())
 
 
 def _source(value: Any) -> str:

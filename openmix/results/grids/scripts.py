@@ -12,18 +12,18 @@ __all__ = ["SCRIPTS", "script"]
 TOOLS = Path(openmix.__file__).resolve().parents[1] / "tools"
 
 TRAIN = """\
-train_or_test() {  # NAME
-    bash "$tools/dist_train.sh" "$here/configs/$1.py" "$nproc" --resume
+start() {  # NAME: becomes the run
+    exec bash "$tools/dist_train.sh" "$here/configs/$1.py" "$nproc" --resume
 }
 """
 TEST = """\
-train_or_test() {  # NAME
+start() {  # NAME: becomes the run
     local checkpoint=$here/runs/$1/checkpoints/last.pth
     if [ ! -e "$checkpoint" ]; then
         echo "error: $1 has no checkpoint yet" >&2
         exit 1
     fi
-    bash "$tools/dist_test.sh" "$here/configs/$1.py" "$nproc" "$checkpoint" --out "$here/runs/$1/test.json"
+    exec bash "$tools/dist_test.sh" "$here/configs/$1.py" "$nproc" "$checkpoint" --out "$here/runs/$1/test.json"
 }
 """
 SCRIPTS = {
@@ -63,13 +63,18 @@ name_of() {{  # NAME or NUMBER
     return 2
 }}
 
-{train_or_test}
+{function}
 # a run is a job of its own, so that a signal to this script reaches it once, whoever sent it to whom
 set -m
 child=
-for signal in INT TERM USR1; do
-    trap "[ -z \\"\\$child\\" ] || kill -$signal -- -\\$child 2>/dev/null" $signal
-done
+stop=
+pass_on() {{  # SIGNAL CODE
+    stop=$2
+    [ -z "$child" ] || kill "-$1" "$child" 2>/dev/null
+}}
+trap 'pass_on INT 130' INT
+trap 'pass_on TERM 75' TERM
+trap 'pass_on USR1 75' USR1
 
 chosen=()
 for word in "$@"; do
@@ -80,9 +85,10 @@ done
 failed=()
 number=0
 for name in "${{chosen[@]}}"; do
+    [ -z "$stop" ] || exit "$stop"  # it came between two runs
     number=$((number + 1))
     echo "[$number of ${{#chosen[@]}}] $name"
-    train_or_test "$name" &
+    start "$name" &
     child=$!
     code=0
     wait $child || code=$?
@@ -90,6 +96,7 @@ for name in "${{chosen[@]}}"; do
         code=0
         wait $child || code=$?
     done
+    child=
     case $code in
         0) ;;
         75 | 130 | 138 | 143)
@@ -122,5 +129,5 @@ def script(file: str, folder: Path, names: Sequence[str], nproc: int) -> str:
     tools = shlex.quote(os.path.relpath(TOOLS, folder.resolve()))
     listed = "\n".join(f"    {shlex.quote(name)}" for name in names)
     return BODY.format(
-        does=does, says=says, file=file, tools=tools, nproc=nproc, names=listed, train_or_test=function.rstrip()
+        does=does, says=says, file=file, tools=tools, nproc=nproc, names=listed, function=function.rstrip()
     )

@@ -49,7 +49,7 @@ def try_runs(runs: Sequence[PlannedRun], folder: Path, progress: Progress = iter
             text = str(error)
             for spelt in (str(file), os.path.relpath(file)):  # of a file that will not be kept
                 text = text.replace(spelt, file.name)
-            raise UserError(f"the run {run.name} would be wrong: {text}") from error
+            raise UserError(f"the run {run.name} would be wrong: {text.removeprefix(f'{file.name}: ')}") from error
         finally:
             file.unlink()
         content = cfg.to_dict()
