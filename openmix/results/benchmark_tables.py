@@ -12,7 +12,7 @@ A mark names a file of records, and what of it is shown::
 import re
 import statistics
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from openmix.errors import UserError
 from openmix.results.benchmarks import COLUMNS, read_rows
@@ -79,15 +79,20 @@ def _groups(rows: Sequence[Mapping[str, str]], statistic: str) -> dict[tuple[str
 
 
 def _names(groups: Mapping[tuple[str, ...], object]) -> dict[tuple[str, ...], str]:
-    """Return the method of each group, and what else sets it apart from others of that method."""
+    """Return the method of each group; behind it the config's name, or what else sets it apart from its like."""
     names = {}
     for key in groups:
-        like = [other for other in groups if other[2] == key[2]]
-        extras = [
-            f"{SAME[i]} {key[i] or '-'}" for i in range(len(SAME)) if i != 2 and len({other[i] for other in like}) > 1
-        ]
-        names[key] = ", ".join([key[2], *extras])
+        like = [dict(zip(SAME, other, strict=True)) for other in groups if other[2] == key[2]]
+        own: dict[str, str] = dict(zip(SAME, key, strict=True))
+        varying = [part for part in SAME if len({other[part] for other in like}) > 1]
+        if {"config", "study_hash"} & {*varying} and len({other["config"] for other in like}) == len(like):
+            varying = ["config"]  # alone it tells them apart
+        names[key] = ", ".join([own["method"], *(_spelt_part(part, own[part]) for part in varying)])
     return names
+
+
+def _spelt_part(part: str, value: str) -> str:
+    return PurePath(value).stem if part == "config" else f"{part} {value or '-'}"
 
 
 def _line(name: str, values: Mapping[int, float], baseline: Mapping[int, float] | None) -> str:
@@ -123,12 +128,12 @@ def _sentence(
     """Say what the figures are, and of which code and machine."""
     seeds = sorted({seed for values in groups.values() for seed in values})
     facts = {key: ", ".join(sorted({row[key] for row in rows if row[key]})) for key in COLUMNS}
-    said = f"Top-1 of the {STATISTICS[statistic]} on {facts['n_images']} images of the {facts['split']} split"
-    said += f", {facts['epochs']} epochs, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
+    images = ", ".join(f"{int(n):,}" if n.isdigit() else n for n in facts["n_images"].split(", "))
+    said = f"Top-1 of the {STATISTICS[statistic]} on {images} images of the {facts['split']} split"
+    said += f", epochs: {facts['epochs']}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}"
     if len(seeds) > 1:
         said += "; mean ± sample standard deviation"
-    if baseline is not None:
-        said += ", differences seed by seed with the 95 % interval of Student's t"
+        said += ", differences seed by seed with the 95 % interval of Student's t" if baseline is not None else ""
     where = f"{facts['device']}, torch {facts['torch']}, threads: {facts['threads']}"
     commits = ", ".join(sorted({row["git_commit"][:10] for row in rows if row["git_commit"]}))
     return f"{said} ({where}; commit {commits})."

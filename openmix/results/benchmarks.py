@@ -132,8 +132,8 @@ def _wall_time(record: Mapping[str, Any]) -> str:
 
 def _config(path: str) -> str:
     """Return a config's path from ``configs`` on, or its name: where somebody keeps them is nobody's business."""
-    parts = PurePath(path).parts
-    return "/".join(parts[parts.index("configs") :]) if "configs" in parts else PurePath(path).name
+    parts = PurePath(re.sub(r", seed -?\d+$", "", path)).parts  # openmix compare names runs so
+    return "/".join(parts[parts.index("configs") :] if "configs" in parts else parts[-1:])
 
 
 def read_rows(path: Path) -> list[Record]:
