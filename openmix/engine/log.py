@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import socket
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -232,20 +233,33 @@ class _LogFile(logging.FileHandler):
 def open_logger(work_dir: Path | None, world: World, quiet: bool = False) -> tuple[logging.Logger, Console]:
     """Return a logger to the terminal and, with a work dir, to ``train.log``; and the console that it shares.
 
-    Only rank 0 says anything but errors; ``quiet`` keeps it from the terminal. The file is opened at the first line.
+    Rank 0 speaks for all, and ``quiet`` keeps it from the terminal. Of the others the terminal has errors alone, each
+    with its process and machine, and ``train_rank1.log`` warnings too. A file is opened at its first line.
     """
     console = Console(file=sys.stdout, soft_wrap=True, highlight=False, quiet=quiet)
     logger = logging.Logger("openmix", logging.INFO)
     if not world.is_main:
-        logger.addHandler(logging.StreamHandler())
-        logger.setLevel(logging.ERROR)
+        errors = logging.StreamHandler()
+        errors.setLevel(logging.ERROR)
+        errors.setFormatter(logging.Formatter(f"process {world.rank} of {world.size} on {HOST}: %(message)s"))
+        logger.addHandler(errors)
+        logger.setLevel(logging.WARNING)
+        if work_dir is not None:
+            logger.addHandler(_log_file(work_dir / f"train_rank{world.rank}.log", f"{HOST} "))
         return logger, Console(quiet=True, file=sys.stdout, force_terminal=False)
     if not quiet:
         handler = _AboveTheBar(console) if console.is_terminal else logging.StreamHandler(sys.stdout)
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
         logger.addHandler(handler)
     if work_dir is not None:
-        file = _LogFile(work_dir / "train.log", delay=True)
-        file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        logger.addHandler(file)
+        logger.addHandler(_log_file(work_dir / "train.log"))
     return logger, console
+
+
+HOST = socket.gethostname()
+
+
+def _log_file(path: Path, where: str = "") -> logging.Handler:
+    file = _LogFile(path, delay=True)
+    file.setFormatter(logging.Formatter(f"%(asctime)s {where}%(levelname)s %(message)s"))
+    return file

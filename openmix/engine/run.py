@@ -107,7 +107,7 @@ def _run(trainer: Trainer, world: World) -> dict[str, Any]:
         raise Reported(f"{error} (a process that reads images: out of memory?)") from error
     except UserError as error:  # the main process may know nothing of an image that only this one has met
         if not world.is_main:
-            trainer.logger.error("process %s: %s", world.rank, error)
+            trainer.logger.error("%s", error)
         raise
 
 

@@ -122,6 +122,7 @@ def _make_room(work_dir: Path, step: int | None) -> list[str]:
     if step is not None:
         return _go_on(work_dir, step)
     old = [path for name in RUN_FILES if (path := work_dir / name).exists()]
+    old += work_dir.glob("train_rank*.log")
     if old and old[0].name != "run.json":
         names = ", ".join(path.name for path in old)
         raise UserError(f"{work_dir} holds {names}, which no run of openmix left there; name another with --work-dir")

@@ -1,6 +1,7 @@
 """Averages over the log interval, and what is shown to people."""
 
 import io
+import socket
 
 import pytest
 import torch
@@ -87,8 +88,22 @@ class TestReporter:
         reporter.stop()
         assert list(tmp_path.iterdir()) == []
         assert capsys.readouterr() == ("", "")
-        logger.error("process 1: trouble")
-        assert capsys.readouterr() == ("", "process 1: trouble\n")
+
+    def test_what_other_ranks_have_to_say_has_their_names(self, tmp_path, capsys):
+        """Errors on the terminal, warnings as well in a file of their own, which is not there before."""
+        logger, _ = open_logger(tmp_path, World(1, 2))
+        logger.warning("odd")
+        assert capsys.readouterr() == ("", "")
+        logger.error("50%% of it is trouble: %s", "why")
+        host = socket.gethostname()
+        assert capsys.readouterr() == ("", f"process 1 of 2 on {host}: 50% of it is trouble: why\n")
+        assert [path.name for path in tmp_path.iterdir()] == ["train_rank1.log"]
+        lines = (tmp_path / "train_rank1.log").read_text().splitlines()
+        assert [line.split(" ", 2)[2] for line in lines] == [
+            f"{host} WARNING odd",
+            f"{host} ERROR 50% of it is trouble: why",
+        ]
+        logger.handlers[1].close()
 
     def test_a_backend_that_is_not_installed_is_named_at_once(self, tmp_path, monkeypatch):
         import sys

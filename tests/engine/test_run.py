@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import logging
 import math
+import socket
 from pathlib import Path
 
 import pytest
@@ -460,7 +461,7 @@ def test_what_only_another_process_has_met_is_said_by_it(monkeypatch, capsys):
     def train() -> None:
         raise UserError("image 7 is damaged")
 
-    for rank, said in ((0, ""), (1, "process 1: image 7 is damaged\n")):
+    for rank, said in ((0, ""), (1, f"process 1 of 2 on {socket.gethostname()}: image 7 is damaged\n")):
         world = World(rank, 2)
         logger, _ = open_logger(None, world, quiet=True)
         with pytest.raises(UserError):
