@@ -123,18 +123,11 @@ def _tell(manifest: "Manifest", entries: "Sequence[Entry]", slots: "Sequence[Slo
 
 
 def _report(queue: "Queue") -> int:
-    """Print what failed, and return the exit code."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+    """Print what failed, in lines that can be searched and copied, and return the exit code."""
     failed = {name: outcome for name, outcome in queue.ended.items() if outcome.status == "failed"}
-    if not failed:
-        return 0
-    table = Table(title=f"{len(failed)} of {len(queue.ended)} runs failed", title_justify="left")
-    for column in ("run", "exit code", "why", "log"):
-        table.add_column(column, overflow="fold")
     for name, outcome in failed.items():
-        table.add_row(*map(Text, (name, str(outcome.exit_code), outcome.message, str(queue.folder / f"{name}.log"))))
-    Console(stderr=True, highlight=False).print(table)
-    return 2 if all(outcome.exit_code == 2 for outcome in failed.values()) else 1
+        log = queue.folder / f"{name}.log"
+        sys.stderr.write(f"failed: {name}, exit code {outcome.exit_code}: {outcome.message}\n  its log: {log}\n")
+    if failed:
+        sys.stderr.write(f"{len(failed)} of {len(queue.ended)} runs failed; the same command tries them again\n")
+    return 0 if not failed else 2 if all(outcome.exit_code == 2 for outcome in failed.values()) else 1
