@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import timm  # noqa: F401  once, and not in every fork
 import torch
 import torch.distributed as dist
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
@@ -29,6 +30,7 @@ from openmix.engine.preprocess import Normalize
 from openmix.engine.run import test, train
 from openmix.engine.settings import Preprocessor
 from openmix.engine.sharding import blocks_of, local
+from openmix.engine.step import TrainStep
 from openmix.engine.trainer import Stopped, Trainer
 from openmix.errors import UserError
 from openmix.models.sync_batchnorm import synchronize_batchnorm
@@ -192,7 +194,7 @@ def gradient_exchanges(world: World, config: str, overrides: dict) -> list[list[
     original = Trainer.train
 
     def watched(trainer: Trainer) -> Any:
-        def hook(_: None, bucket: dist.GradBucket) -> torch.futures.Future:
+        def hook(_: None, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
             seen.append([trainer.iter, bucket.index()])
             return allreduce_hook(dist.group.WORLD, bucket)
 
@@ -206,26 +208,63 @@ def gradient_exchanges(world: World, config: str, overrides: dict) -> list[list[
 
 def sharded_training(world: World, config: str, overrides: dict) -> dict[str, Any]:
     """Train under FullyShard; return how many numbers this process keeps, of how many, and its gradients' exchanges."""
-    scatter, original = dist.reduce_scatter_tensor, Trainer.train
-    seen: dict[str, Any] = {"exchanges": 0}
-
-    def counted(*args: Any, **named: Any) -> Any:
-        seen["exchanges"] += 1
-        return scatter(*args, **named)
+    original, seen = Trainer.train, {}
 
     def watched(trainer: Trainer) -> Any:
-        metrics = original(trainer)
-        momenta = [s["momentum_buffer"] for s in trainer.optimizer.state.values()]
-        tensors = {"weights": list(trainer.task.parameters()), "momenta": momenta}
-        tensors["averages"] = list(trainer.ema.module.parameters())
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            metrics = original(trainer)
+        momenta = [state["momentum_buffer"] for state in trainer.optimizer.state.values()]
+        averages = list(trainer.ema.module.parameters())
+        tensors = {"weights": list(trainer.task.parameters()), "momenta": momenta, "averages": averages}
         seen["kept"] = {key: sum(local(t).numel() for t in of) for key, of in tensors.items()}
         seen["all"] = {key: sum(t.numel() for t in of) for key, of in tensors.items()}
         seen["groups"] = 1 + len(blocks_of(trainer.task))
+        calls = {event.key: event.count for event in profile.key_averages() if event.key.startswith("c10d::")}
+        seen["exchanges"] = sum(count for name, count in calls.items() if "reduce_scatter" in name)
         return metrics
 
-    dist.reduce_scatter_tensor, Trainer.train = counted, watched
+    Trainer.train = watched
     train(load_config(config, overrides), config, world, quiet=True)
     return seen
+
+
+def infinite_part(world: World, config: str, overrides: dict) -> dict[str, Any]:
+    """Train until the last process's part of a gradient is infinite in step 3; return what is said, as above."""
+    original, befores = TrainStep._clipped, []
+
+    def spoilt(step: TrainStep, losses: Any) -> torch.Tensor:
+        befores[:] = [local(p).detach().clone() for p in step.parameters]
+        step.calls = getattr(step, "calls", 0) + 1
+        if step.calls == 3 and world.rank == world.size - 1:
+            local(step.parameters[-2].grad).view(-1)[-1] = torch.inf
+        now.append(step)
+        return original(step, losses)
+
+    now: list[TrainStep] = []
+    TrainStep._clipped = spoilt
+    try:
+        train(load_config(config, overrides), config, world, quiet=True)
+    except NonFiniteError as error:
+        pairs = zip(befores, now[-1].parameters, strict=True)
+        return {"message": str(error), "same": all(torch.equal(before, local(p)) for before, p in pairs)}
+    return {"message": None, "same": False}
+
+
+def lost_part(world: World, config: str, overrides: dict) -> str:
+    """Train; the last process's part of the weights is lost before they are saved. Return what is said."""
+    original = Trainer.save
+
+    def spoilt(trainer: Trainer, is_best: bool = False) -> None:
+        if world.rank == world.size - 1:
+            local(max(trainer.step.parameters, key=torch.numel)).data.fill_(torch.nan)
+        original(trainer, is_best)
+
+    Trainer.save = spoilt
+    try:
+        train(load_config(config, overrides), config, world, quiet=True)
+    except NonFiniteError as error:
+        return str(error)
+    return ""
 
 
 def refused(world: World, config: str, overrides: dict) -> str:

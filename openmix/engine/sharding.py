@@ -50,6 +50,7 @@ class Sharded:
         self._forget()
         mesh = init_device_mesh(world.device.type, (world.size,))
         for block in blocks_of(task):
+            block.register_forward_hook(_not_a_view)
             fully_shard(block, mesh=mesh, reshard_after_forward=wrapper.reshard_after_forward)
         fully_shard(task, mesh=mesh, reshard_after_forward=wrapper.reshard_after_forward)
         self.model: nn.Module = task  # it has changed its class
@@ -85,6 +86,11 @@ class Sharded:
             return full.cpu() if is_main else part
 
         return _each(state, gathered)
+
+
+def _not_a_view(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+    """Copy a view, such as tokens that were mixed: of one that is then changed in place, FSDP2 would lose sight."""
+    return output.clone() if isinstance(output, Tensor) and output._is_view() else output
 
 
 def blocks_of(task: nn.Module) -> list[nn.Module]:
