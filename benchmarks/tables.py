@@ -26,7 +26,7 @@ def make_run(folder: Path, number: int) -> None:
             "type": "MixUpClassification", "backbone": {"type": "ResNet_CIFAR", "depth": 18},
             "head": {"type": "ClsMixupHead", "num_classes": 10}, "mix_mode": METHODS[method],
         },
-        "train_dataloader": {"type": "ResidentLoader", "batch_size": 100, "dataset": {"type": "CIFAR10"}, "pipeline": []},
+        "train_dataloader": {"type": "ResidentLoader", "dataset": {"type": "CIFAR10"}, "batch_size": 100},
         "val_dataloader": {"type": "ResidentLoader", "batch_size": 500, "dataset": {"type": "CIFAR10"}},
         "optim_wrapper": {"optimizer": {"type": "SGD", "lr": 0.1 / (1 + setting), "momentum": 0.9}},
         "train_cfg": {"max_epochs": EPOCHS},

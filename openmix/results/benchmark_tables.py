@@ -24,8 +24,8 @@ __all__ = ["fill", "table_of"]
 
 MARK = re.compile(r"<!-- table: (?P<spec>[^\n]*?) -->\n(?P<table>.*?)<!-- end -->", re.DOTALL)
 WORD = re.compile(r"(?P<key>\w+)=(?P<value>'[^']*'|\S+)")
-# what runs of one row have in common; two commits' runs are shown as two rows
-SAME = ("dataset", "network", "method", "alpha", "mix_prob", "epochs", "config", "study_hash", "world_size", "split")
+# what the runs of one row have in common; a study's configs may be a file a seed, so that their hash comes first
+SAME = ("dataset", "network", "method", "alpha", "mix_prob", "epochs", "world_size", "split", "study")
 
 
 def fill(text: str, folder: Path) -> str:
@@ -59,7 +59,7 @@ def table_of(spec: str, folder: Path) -> str:
     groups = _groups(rows, statistic)
     if not groups:
         raise UserError(f"the mark '<!-- table: {spec} -->' asks for rows that {path} does not have")
-    names = _names(groups)
+    names = _names(groups, rows)
     first = next((values for key, values in groups.items() if names[key].split(",")[0] == baseline), None)
     head = [f"| method | n | top-1 (%) |{f' difference to {baseline} |' if first else ''}"]
     head.append(f"|---|---:|---:|{'---:|' if first else ''}")
@@ -67,32 +67,32 @@ def table_of(spec: str, folder: Path) -> str:
     return "\n".join([*head, *lines, "", _sentence(rows, groups, statistic, first), ""])
 
 
+def _same(row: Mapping[str, str]) -> tuple[str, ...]:
+    return (*(row[key] for key in SAME[:-1]), row["study_hash"] or row["config"])
+
+
 def _groups(rows: Sequence[Mapping[str, str]], statistic: str) -> dict[tuple[str, ...], dict[int, float]]:
     """Return figures by what runs have in common, by seed; of runs of the same seed the last one counts."""
     groups: dict[tuple[str, ...], dict[int, float]] = {}
     for row in sorted(rows, key=lambda row: row["date"]):
         if row[statistic]:
-            groups.setdefault(tuple(row[key] for key in SAME), {})[int(row["seed"])] = float(row[statistic])
+            groups.setdefault(_same(row), {})[int(row["seed"])] = float(row[statistic])
     methods = [*METHODS]
     order = {key: (methods.index(key[2]) if key[2] in methods else len(methods), key) for key in groups}
     return {key: dict(sorted(groups[key].items())) for key in sorted(groups, key=order.__getitem__)}
 
 
-def _names(groups: Mapping[tuple[str, ...], object]) -> dict[tuple[str, ...], str]:
-    """Return the method of each group; behind it the config's name, or what else sets it apart from its like."""
+def _names(groups: Mapping[tuple[str, ...], object], rows: Sequence[Mapping[str, str]]) -> dict[tuple[str, ...], str]:
+    """Return the method of each group, and behind it what else sets it apart, or its config's name if nothing does."""
+    configs = {_same(row): PurePath(row["config"]).stem for row in reversed(rows)}
     names = {}
     for key in groups:
-        like = [dict(zip(SAME, other, strict=True)) for other in groups if other[2] == key[2]]
-        own: dict[str, str] = dict(zip(SAME, key, strict=True))
-        varying = [part for part in SAME if len({other[part] for other in like}) > 1]
-        if {"config", "study_hash"} & {*varying} and len({other["config"] for other in like}) == len(like):
-            varying = ["config"]  # alone it tells them apart
-        names[key] = ", ".join([own["method"], *(_spelt_part(part, own[part]) for part in varying)])
+        like = [other for other in groups if other[2] == key[2]]
+        varying = [i for i in range(len(SAME) - 1) if i != 2 and len({other[i] for other in like}) > 1]
+        told = len({tuple(other[i] for i in varying) for other in like}) == len(like)
+        words = [f"{SAME[i]} {key[i] or '-'}" for i in varying] if told else [configs[key]]
+        names[key] = ", ".join([key[2], *words])
     return names
-
-
-def _spelt_part(part: str, value: str) -> str:
-    return PurePath(value).stem if part == "config" else f"{part} {value or '-'}"
 
 
 def _line(name: str, values: Mapping[int, float], baseline: Mapping[int, float] | None) -> str:
@@ -134,6 +134,8 @@ def _sentence(
     if len(seeds) > 1:
         said += "; mean ± sample standard deviation"
         said += ", differences seed by seed with the 95 % interval of Student's t" if baseline is not None else ""
+    if baseline is not None and any(values.keys() != baseline.keys() for values in groups.values()):
+        said += "; w: the seeds are not the same, difference of the means with Welch's interval"
     where = f"{facts['device']}, torch {facts['torch']}, threads: {facts['threads']}"
     commits = ", ".join(sorted({row["git_commit"][:10] for row in rows if row["git_commit"]}))
     return f"{said} ({where}; commit {commits})."

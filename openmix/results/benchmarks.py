@@ -174,7 +174,8 @@ def add_rows(path: Path, rows: Iterable[Record]) -> int:
 
 
 def _identity(row: Record) -> tuple[str, ...]:
-    return (row["log_sha256"], row["split"]) if row["log_sha256"] else tuple(row.values())
+    of_run = ("log_sha256", "split", "study_hash", "seed")
+    return tuple(row[key] for key in of_run) if row["log_sha256"] else tuple(row.values())
 
 
 def _order(row: Record) -> tuple[Any, ...]:
@@ -182,4 +183,5 @@ def _order(row: Record) -> tuple[Any, ...]:
         int(row[key]) if re.fullmatch(r"-?\d{1,18}", row[key]) else -1 for key in ("epochs", "seed", "world_size")
     ]
     words = [row[key] for key in ("dataset", "network", "method", "alpha", "mix_prob")]
-    return (*words, numbers[0], row["config"], row["split"], *numbers[1:], row["date"], row["log_sha256"], row["last"])
+    study = row["study_hash"] or row["config"]
+    return (*words, numbers[0], study, row["split"], *numbers[1:], row["date"], row["log_sha256"], row["last"])

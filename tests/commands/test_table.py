@@ -168,8 +168,16 @@ def test_csv_has_every_column_as_in_the_files(table):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "openmix table prints published figures so far: openmix table --published [DATASET [NETWORK]]"),
-        (["cifar10", "r18"], "openmix table --published"),
+        ([], "name work dirs, studies or folders above them, or ask for --published [DATASET [NETWORK]]"),
+        (["cifar10", "r18"], "cifar10 is no folder; openmix table takes work dirs, studies, or folders above them"),
+        (["docs", "--method", "mixup"], "--method and --csv are for --published"),
+        (["docs"], "no runs in docs: a run's work dir has a run.json"),
+        (["docs", "--record", "nowhere"], "no folder nowhere to record in"),
+        (["docs", "--out", "x.xlsx"], "--out x.xlsx: name a file in .md, .csv, .tex, .txt, .html"),
+        (["docs", "--out", "x.md", "--format", "csv"], "--out x.md is markdown, and --format says csv"),
+        (["docs", "--out", "nowhere/x.md"], "cannot write nowhere/x.md: there is no folder nowhere"),
+        (["docs", "--record", "docs", "--format", "csv"], "leave --out and --format out"),
+        (["--published", "cifar10", "r18", "r50"], "takes a data set and a network"),
         (["--published", "cifar1O"], "data set 'cifar1O'; did you mean 'cifar10'?"),
         (["--published", "cifar10", "r81"], "network 'r81'; did you mean 'r18'?"),
         (["--published", "--method", "puzlemix"], "method 'puzlemix'; did you mean 'puzzlemix'?"),
