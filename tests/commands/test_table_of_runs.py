@@ -2,9 +2,9 @@
 
 import csv
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -73,11 +73,12 @@ def test_a_thousand_runs_take_less_than_ten_seconds(tmp_path):
     command = [sys.executable, "-m", "openmix", "table", str(tmp_path), "--format", "csv"]
     seconds = []
     for _ in range(2):  # the first reads what is not in memory
-        began = time.perf_counter()
-        done = subprocess.run(
-            command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120
-        )
-        seconds.append(time.perf_counter() - began)
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        # of one core, whatever else runs beside it
+        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     rows = list(csv.DictReader(done.stdout.splitlines()))
     assert sum(int(row["n"]) for row in rows) == 1000 and {row["state"] for row in rows} == {"done"}
     assert min(seconds) < 10
