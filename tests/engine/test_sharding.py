@@ -143,9 +143,11 @@ def test_a_checkpoint_is_tested_by_any_number_of_processes(lab, ranks, sharded):
 
 
 @needs_cpus
-def test_a_gradient_that_is_no_number_stops_all_processes_before_the_update(ranks, sharded, tmp_path):
+@pytest.mark.parametrize("clip", [{"max_norm": 0.5}, None], ids=["clipped", "not clipped"])
+def test_a_gradient_that_is_no_number_stops_all_processes_before_the_update(ranks, sharded, tmp_path, clip):
     """Where it is only in one process's part: nobody updates its weights, and nobody waits for ever."""
-    messages = ranks(2, "infinite_part", config=sharded[0], overrides={"work_dir": str(tmp_path)})
+    overrides = {"work_dir": str(tmp_path), "optim_wrapper.clip_grad": clip}
+    messages = ranks(2, "infinite_part", config=sharded[0], overrides=overrides)
     assert all("the gradient is not finite in epoch 1, step 3" in one["message"] for one in messages)
     assert all(one["same"] for one in messages)
     assert not (tmp_path / "checkpoints").exists()
