@@ -1,6 +1,6 @@
 """Tables in Markdown pages, made of the records in ``docs/benchmarks``: what stands between two marks is replaced.
 
-A mark names a file of records, and what of it is shown::
+A mark, on a line of its own, names a file of records, and what of it is shown::
 
     <!-- table: digits split=test baseline=vanilla -->
     <!-- end -->
@@ -22,7 +22,7 @@ from openmix.results.summaries import STATISTICS
 
 __all__ = ["fill", "table_of"]
 
-MARK = re.compile(r"<!-- table: (?P<spec>[^\n]*?) -->\n(?P<table>.*?)<!-- end -->", re.DOTALL)
+MARK = re.compile(r"^<!-- table: (?P<spec>[^\n]*?) -->\n(?P<table>.*?)^<!-- end -->$", re.DOTALL | re.MULTILINE)
 WORD = re.compile(r"(?P<key>\w+)=(?P<value>'[^']*'|\S+)")
 # what the runs of one row have in common; a study's configs may be a file a seed, so that their hash comes first
 SAME = ("dataset", "network", "method", "alpha", "mix_prob", "epochs", "world_size", "split", "study")
@@ -42,7 +42,7 @@ def fill(text: str, folder: Path) -> str:
     def table(match: re.Match[str]) -> str:
         return f"<!-- table: {match['spec']} -->\n{table_of(match['spec'], folder)}<!-- end -->"
 
-    if text.count("<!-- table: ") != len(MARK.findall(text)):
+    if len(re.findall("^<!-- table: ", text, re.MULTILINE)) != len(MARK.findall(text)):
         raise UserError("a mark '<!-- table: ... -->' without its '<!-- end -->'")
     return MARK.sub(table, text)
 
