@@ -102,6 +102,9 @@ class Agent(SimpleElasticAgent):
 
     def _state_of_success(self, worker_group: WorkerGroup) -> WorkerState:
         """Count this node as done, and wait for the others: should one lose a worker now, this node is needed again."""
+        if (told := self.verdict()) is not None:
+            self.code, self._remaining_restarts = told, 0
+            return WorkerState.FAILED
         if self._done_since is None:
             self._done_since = time.monotonic()
             self._store.add(DONE, 1)

@@ -63,9 +63,8 @@ class Slurm:
         variables |= {"SLURM_NTASKS": job["options"].get("ntasks", "1")}
         if array:
             variables |= {"SLURM_ARRAY_JOB_ID": str(job["number"]), "SLURM_ARRAY_TASK_ID": str(index)}
-        environment = os.environ | {"PATH": f"{self.path}:{os.environ['PATH']}"} | job["environment"] | variables
         command = ["bash", job["script"], *job["arguments"]]
-        with subprocess.Popen(command, env=environment, cwd=job["cwd"]) as process:
+        with subprocess.Popen(command, env=job["environment"] | variables, cwd=job["cwd"]) as process:
             if preempt is not None:
                 while not preempt[0].exists():
                     assert process.poll() is None, "ended before it could be preempted"
@@ -91,7 +90,7 @@ def sbatch(folder: Path, argv: list[str]) -> int:
     options = {key: value for word in words for key, _, value in [word.removeprefix("--").partition("=")]}
     job = {
         "number": number, "options": options, "script": str(copy), "arguments": argv[place + 1 :], "cwd": os.getcwd(),
-        "environment": {k: v for k, v in os.environ.items() if k != "PATH"},
+        "environment": dict(os.environ),
     }  # fmt: skip
     (folder / f"job_{number}.json").write_text(json.dumps(job))
     print(f"{number};cluster" if "--parsable" in argv else f"Submitted batch job {number}")
