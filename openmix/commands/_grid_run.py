@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from openmix.commands._grid_slurm import add_slurm_arguments, run_on_slurm
 from openmix.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--nproc", type=int, default=1, metavar="P", help="processes of each run (default: 1)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these runs of the study alone")
     parser.add_argument("--dry-run", action="store_true", help="say what would be run, and where; write nothing")
+    add_slurm_arguments(parser)
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -51,6 +53,9 @@ def main(arguments: argparse.Namespace) -> int:
 
     manifest = Manifest.read(Path(arguments.study))
     entries = _chosen(manifest, arguments.only)
+    _check_slurm(arguments)
+    if arguments.slurm:
+        return run_on_slurm(manifest, entries, arguments)
     slots, command = _slots(arguments), run_command(manifest, arguments.nproc)
     if arguments.dry_run:
         return _tell(manifest, entries, slots)
@@ -71,6 +76,16 @@ def _chosen(manifest: "Manifest", names: Sequence[str] | None) -> "list[Entry]":
         if name not in known:
             raise UserError(f"--only {name}: the study has no such run{did_you_mean(name, known)}")
     return [entry for entry in manifest.entries if names is None or entry.name in names]
+
+
+def _check_slurm(arguments: argparse.Namespace) -> None:
+    """Refuse options of the one way to run that would mean nothing in the other."""
+    here = {"--gpus": arguments.gpus, "--slots": arguments.slots, "--per-gpu": arguments.per_gpu > 1}
+    there = {"--partition": arguments.partition, "--time": arguments.time, "--sbatch": arguments.sbatch,
+             "--at-most": arguments.at_most}  # fmt: skip
+    if wrong := [option for option, value in (here if arguments.slurm else there).items() if value]:
+        why = "Slurm says where a run goes; ask for GPUs with --sbatch" if arguments.slurm else "it is for --slurm"
+        raise UserError(f"{wrong[0]}: {why}")
 
 
 def _slots(arguments: argparse.Namespace) -> "list[Slot]":

@@ -70,6 +70,8 @@ def test_gpus_are_counted_among_the_visible_ones(capsys, study, monkeypatch):
         (["--slots", "-1"], "--slots must be a whole number from 1 up, got -1"),
         (["--slots", "2", "--per-gpu", "2"], "--per-gpu is for GPUs"),
         (["--nproc", "2"], "--nproc 2 takes 2 GPUs a run, and 1 cannot be divided so"),
+        (["--time", "1:00:00"], "--time: it is for --slurm"),
+        (["--slurm", "--gpus", "0"], "--gpus: Slurm says where a run goes"),
         (["--only", "mixup_s3"], "--only mixup_s3: the study has no such run; did you mean 'mixup_s0'?"),
     ],
 )
@@ -155,3 +157,10 @@ def test_several_processes_are_started_by_the_launcher(study, monkeypatch):
     monkeypatch.setattr("openmix.results.grids.run_command.LAUNCHER", study / "launch.py")
     with pytest.raises(ValueError, match="which this installation lacks"):
         line_of(manifest, 2)
+
+
+def test_slurm_is_handed_what_was_chosen(capsys, study):
+    code, printed = dry(capsys, study, "--slurm", "--only", "cutmix_s0")
+    assert code == 0
+    assert "#SBATCH --array=0-0\n" in printed
+    assert "cutmix_s0" in printed and "mixup_s1" not in printed
