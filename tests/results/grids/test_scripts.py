@@ -24,7 +24,7 @@ WAITING = """
 trap 'echo saved >> "$0.signals"; exit 75' TERM USR1
 trap 'echo interrupted >> "$0.signals"; exit 130' INT
 touch "$0.ready"
-while :; do sleep 0.05; done
+for _ in $(seq 400); do sleep 0.05; done  # not for ever, should no signal arrive
 """
 
 
