@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from openmix.results.grids.trying import Progress, Tried, ignored_alphas, try_ru
 __all__ = ["Made", "make_study"]
 
 CONFIGS = "configs"
+LEFT_BY_A_KILL = 3600  # seconds: a folder for trying configs that nobody has touched for so long is nobody's
 OF_A_STUDY = (MANIFEST, CONFIGS, RUNS, "queue", "slurm", *SCRIPTS)
 
 
@@ -146,6 +148,9 @@ def _room(folder: Path) -> Iterator[Path]:
     try:
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            for left in folder.glob(".making-*"):
+                if time.time() - left.stat().st_mtime > LEFT_BY_A_KILL:
+                    shutil.rmtree(left, ignore_errors=True)
             aside = Path(tempfile.mkdtemp(prefix=".making-", dir=folder))
         except OSError as error:
             raise UserError(f"cannot write to {folder}: {error.strerror}") from error

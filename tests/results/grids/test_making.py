@@ -228,6 +228,16 @@ def test_a_disk_that_fills_up_leaves_what_the_same_command_completes(make, tmp_p
     assert {k: v[0] for k, v in one.items()} == {k: v[0] for k, v in other.items()}
 
 
+def test_what_a_kill_left_is_cleared_and_what_is_being_made_is_not(make, tmp_path):
+    old, new = tmp_path / "study/.making-old", tmp_path / "study/.making-new"
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+        (folder / "tiny.py").touch()
+    os.utime(old, (0, 0))
+    make()
+    assert not old.exists() and new.exists()
+
+
 def test_a_dict_with_a_type_replaces_what_the_base_has(make, tmp_path):
     networks = [{"type": "ConvNet", "widths": [4], "in_channels": 1}, {"type": "VGG", "depth": 11, "in_channels": 1}]
     entries = make({"model.backbone": networks}).manifest.entries
