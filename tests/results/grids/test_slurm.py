@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import runpy
 import shlex
 import signal
@@ -14,6 +15,7 @@ import pytest
 
 from openmix.commands._grid_slurm import add_slurm_arguments, run_on_slurm
 from openmix.errors import Reported, UserError
+from openmix.registry import HOOKS
 from openmix.results.grids.manifest import Entry, Manifest
 
 STUB = Path(__file__).parents[2] / "tools" / "slurm_stub.py"
@@ -199,3 +201,59 @@ def test_refused(study, slurm, words, reason):
     with pytest.raises(UserError, match=reason):
         submitted(study, *words)
     assert slurm.jobs() == [] and not (study.folder / "slurm").exists()
+
+
+@pytest.mark.slow
+def test_real_runs_of_which_one_is_preempted(lab, slurm, tmp_path, monkeypatch):
+    """Ends as the one that nobody disturbed."""
+    from openmix.engine.config import config_hash
+
+    folder = tmp_path / "study"
+    (folder / "configs").mkdir(parents=True)
+    (tmp_path / "pause_hook.py").write_text(PAUSE.format(folder=str(tmp_path)))
+    entries = []
+    for name in ("disturbed", "left alone"):
+        imports = {"imports": ["pause_hook"], "allow_failed_imports": False}
+        hook = {"type": "Pause", "wanted": name == "disturbed"}
+        path = lab.write(
+            folder / "configs", name, custom_imports=imports, custom_hooks=[hook],
+            work_dir="{{ fileDirname }}/../runs/{{ fileBasenameNoExtension }}",
+        )  # fmt: skip
+        monkeypatch.syspath_prepend(str(tmp_path))
+        hashed = config_hash(lab.load(path, tmp_path))
+        entries.append(Entry(name, f"configs/{name}.py", f"runs/{name}", {}, hashed))
+    sys.modules.pop("pause_hook")
+    HOOKS.module_dict.pop("Pause")
+    study = Manifest(folder, "base.py", tuple(entries))
+    (folder / "manifest.json").write_text(study.text())
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert submitted(study) == 0
+    codes = slurm.execute(slurm.jobs()[0], preempt={0: (tmp_path / "ready", signal.SIGUSR1)})
+    assert codes == {0: [75, 0], 1: [0]}
+    runs = [study.work_dir(entry) for entry in entries]
+    assert "resuming after step" in (runs[0] / "train.log").read_text()
+    states = [lab.state(run) for run in runs]
+    for state in states:
+        state.pop("circumstances")  # the commit, should somebody commit meanwhile
+    assert lab.differences(*states) == []
+    assert lab.records(runs[0]) == lab.records(runs[1])
+
+
+PAUSE = """
+import time
+from pathlib import Path
+from mmengine.hooks import Hook
+from openmix.registry import HOOKS
+
+@HOOKS.register_module()
+class Pause(Hook):
+    def __init__(self, wanted: bool) -> None:
+        self.wanted, self.ready = wanted, Path({folder!r}) / "ready"
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        if self.wanted and runner.iter + 1 == 8 and not self.ready.exists():
+            self.ready.touch()
+            time.sleep(2)  # for the signal to come, by way of the queue
+"""
