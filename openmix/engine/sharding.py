@@ -98,7 +98,8 @@ def blocks_of(task: nn.Module) -> list[nn.Module]:
 
     Of blocks within blocks, such as those of Swin's stages, the inner ones.
 
-    >>> [len(blocks_of(net)) for net in (nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2), 3), nn.Linear(2, 2))]
+    >>> block = nn.TransformerEncoderLayer(8, nhead=2, batch_first=True)
+    >>> [len(blocks_of(net)) for net in (nn.TransformerEncoder(block, num_layers=3), block)]
     [3, 0]
     """
     blocks: list[nn.Module] = []
