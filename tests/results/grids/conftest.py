@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -59,7 +60,8 @@ class StubStudy:
     def start(self, slots=1):
         """Start a queue as a process."""
         program = [sys.executable, str(HERE / "queue_program.py"), str(self.folder), str(slots), str(self.diary)]
-        return subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        environment = {**os.environ, "PYTHONPATH": str(HERE.parents[2])}
+        return subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
 
     def starts(self):
         """Return the names of the runs that began, in order, each with whether it was to resume."""
