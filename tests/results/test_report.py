@@ -120,6 +120,20 @@ def test_every_figure_is_in_the_page(table: Table) -> None:
         assert text in whole
 
 
+def test_the_head_says_what_differs_between_runs(tmp_path: Path) -> None:
+    commits = ["a" * 40, "a" * 40 + "-dirty", None]
+    runs = [make_run(tmp_path / str(k), k, 12, 80.0, git_commit=c, start_time=f"2026-0{k + 1}-02T10:00:00+0000")
+            for k, c in enumerate(commits)]  # fmt: skip
+    label = Label("cifar10", "r18", "mixup", (), (), 12)
+    group = Group("mixup", label, {}, tuple(Member(run, summarise(run.validations)) for run in runs))
+    facts = Tree(page(make_table([group])))
+    shown = dict(zip((e["text"] for e in facts.find("dt")), (e["text"] for e in facts.find("dd")), strict=True))
+    assert shown["commit"] == "aaaaaaaaaaaa (1 run), aaaaaaaaaaaa-dirty (1 run), unknown (1 run)"
+    assert shown["dates"] == "2026-01-02 to 2026-03-02"
+    assert shown["runs"] == "3 in 1 group" and shown["seeds"] == "0, 1, 2" and shown["data set"] == "CIFAR-10"
+    assert shown["versions"] == "torch 2.14.0, openmix 0.1" and shown["images validated on"] == "1,000"
+
+
 def test_notes_lead_to_their_texts(table: Table) -> None:
     tree = Tree(page(table))
     targets = {e["attrs"]["id"]: e["text"] for e in tree.find("li") if "id" in e["attrs"]}

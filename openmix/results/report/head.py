@@ -28,7 +28,7 @@ def head(table: Table) -> Element:
         "runs": _counts(table),
         "seeds": _named(str(run.seed) for run in runs),
         "dates": _dates(runs),
-        "commit": _counted(str(run.record.get("git_commit") or "unknown")[:18] for run in runs),
+        "commit": _counted(_commit(run.record) for run in runs),
         "device": _counted(_device(run.record) for run in runs),
         **_versions(runs),
     }
@@ -72,7 +72,11 @@ def _is_number(text: str) -> bool:
 def _counted(texts: Iterable[str]) -> str:
     """Name each with its number of runs, or the only one without."""
     count = Counter(texts)
-    return next(iter(count)) if len(count) == 1 else _named(f"{text} ({n} runs)" for text, n in count.most_common())
+    return (
+        next(iter(count))
+        if len(count) == 1
+        else _named(f"{text} ({n} run{'s' * (n > 1)})" for text, n in count.most_common())
+    )
 
 
 def _images(runs: Sequence[Run]) -> Iterable[str]:
@@ -98,8 +102,13 @@ def _dates(runs: Sequence[Run]) -> str:
     return "" if not days else days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
 
 
+def _commit(record: Mapping[str, Any]) -> str:
+    commit, dirty, _ = str(record.get("git_commit") or "unknown").partition("-dirty")
+    return commit[:12] + dirty
+
+
 def _device(record: Mapping[str, Any]) -> str:
-    return f"{record.get('world_size', '?')} x {record.get('device', 'unknown')}, {record.get('threads', '?')} threads"
+    return f"{record.get('world_size', '?')} x {record.get('device', 'unknown')}, threads: {record.get('threads', '?')}"
 
 
 def _versions(runs: Sequence[Run]) -> dict[str, str]:

@@ -44,13 +44,14 @@ def _sections(table: Table) -> list[Element]:
     groups = group_table(table, shown, notes)
     remarks = [element("p", {"class": "remark"}, note) for note in table.notes]
     caption = element("p", None, CAPTION)
+    resumed = element("p", None, "The time of a run that was resumed is its last process's alone, and has a plus.")
     sections = [
         head(table),
         troubles(table),
         element("p", {"class": "scripted"}, element("label", None, "Show only ", element("input", FILTER))),
         element("section", None, element("h2", None, "Groups"), caption, groups, *remarks, *_some(notes.list())),
         curve_section(table, shown),
-        element("details", {"class": "runs"}, element("summary", None, element("h2", None, "Runs")), run_table(table)),
+        element("details", None, element("summary", None, element("h2", None, "Runs")), resumed, run_table(table)),
     ]
     return [section for section in sections if section is not None]
 

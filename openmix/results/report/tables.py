@@ -110,7 +110,11 @@ def _folder(folder: Path) -> Element:
 
 def _table(name: str, titles: Sequence[tuple[str, str | None]], rows: Sequence[Element]) -> Element:
     """Return a table; each column has a title, and what it means where that is not plain."""
-    heads = [element("th", {"scope": "col", "title": meaning}, title) for title, meaning in titles]
+    kinds = [cell.get("class") for cell in rows[0]] if rows else [None] * len(titles)  # numbers stand to the right
+    heads = [
+        element("th", {"scope": "col", "class": kind, "title": meaning}, title)
+        for (title, meaning), kind in zip(titles, kinds, strict=True)
+    ]
     parts = [element("thead", None, element("tr", None, *heads)), element("tbody", None, *rows)]
     whole = element("table", {"id": name}, *parts)
     return element("div", {"class": "wide", "tabindex": "0", "role": "region", "aria-label": f"table of {name}"}, whole)
@@ -162,7 +166,7 @@ def _figure(row: Row, statistic: str, digits: int, notes: Notes) -> Element:
 def _difference(row: Row, statistic: str, digits: int, notes: Notes) -> Element:
     difference = row.figures[statistic].difference
     if difference is None:
-        return _text("baseline" if row.baseline == row.group.name else "")
+        return _number(None, "baseline" if row.baseline == row.group.name else "")
     width = "" if difference.half_width is None else f" ± {difference.half_width:.{digits}f}"
     marks = notes.marks([_comparison(row, difference)])
     return element(
