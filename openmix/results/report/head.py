@@ -72,11 +72,9 @@ def _is_number(text: str) -> bool:
 def _counted(texts: Iterable[str]) -> str:
     """Name each with its number of runs, or the only one without."""
     count = Counter(texts)
-    return (
-        next(iter(count))
-        if len(count) == 1
-        else _named(f"{text} ({n} run{'s' * (n > 1)})" for text, n in count.most_common())
-    )
+    if len(count) == 1:
+        return next(iter(count))
+    return _named(f"{text} ({n} run{'s' * (n > 1)})" for text, n in count.most_common())
 
 
 def _images(runs: Sequence[Run]) -> Iterable[str]:

@@ -27,25 +27,20 @@ class _Column:
 
 
 class Notes:
-    """Footnotes: each text gets a number when it is first used.
+    """Footnotes: each text gets a number when it is first used."""
 
-    Args:
-        prefix: what the addresses of notes on this page begin with.
-    """
-
-    def __init__(self, prefix: str = "note") -> None:
-        self.prefix = prefix
+    def __init__(self) -> None:
         self.texts: dict[str, int] = {}
 
     def marks(self, texts: Sequence[str]) -> list[Element | str]:
         """Return links to the texts' notes."""
         numbers = sorted({self.texts.setdefault(text, len(self.texts) + 1) for text in texts if text})
-        links = [element("a", {"href": f"#{self.prefix}{n}"}, str(n)) for n in numbers]
+        links = [element("a", {"href": f"#note{n}"}, str(n)) for n in numbers]
         return [element("sup", None, link) for link in links]
 
     def list(self) -> Element | None:
         """Return the notes, or None without any."""
-        items = [element("li", {"id": f"{self.prefix}{n}"}, text) for text, n in self.texts.items()]
+        items = [element("li", {"id": f"note{n}"}, text) for text, n in self.texts.items()]
         return element("ol", {"class": "notes"}, *items) if items else None
 
 
