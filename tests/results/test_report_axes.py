@@ -51,7 +51,10 @@ def test_a_caption_says_what_and_that_the_axis_is_cut() -> None:
 def test_one_point_is_a_dot_and_none_is_no_chart() -> None:
     one = np.array([1.0])
     made = chart([Line(0, "x", Curve(one, one, one, one))], "loss", "")
-    assert made is not None and 'l0 0"' in html(made)
+    assert made is not None and 'l0 0"' in html(made) and ' dot"' in html(made)
+    two = np.array([1.0, 2.0])
+    joined = chart([Line(0, "x", Curve(two, two, two, two))], "loss", "")
+    assert joined is not None and ' dot"' not in html(joined)
     nothing = np.array([np.nan])
     assert chart([Line(0, "x", Curve(one, nothing, nothing, nothing))], "loss", "") is None
     assert chart([Line(0, "x", Curve(one, nothing, nothing, nothing))], "loss", "", from_zero=True) is None

@@ -119,8 +119,10 @@ def _ticks(xs: Axis, ys: Axis, place: _Place) -> Iterator[Element]:
 
 
 def _line(line: Line, place: _Place) -> Element:
-    pieces = [_path(*_tenths(line.curve.epochs[s], line.curve.mean[s], place)) for s in _unbroken(line.curve.mean)]
-    look_ = f"line {look(line.group)}" + ("" if line.shown else " off")
+    stretches = list(_unbroken(line.curve.mean))
+    pieces = [_path(*_tenths(line.curve.epochs[s], line.curve.mean[s], place)) for s in stretches]
+    alone = all(s.stop - s.start == 1 for s in stretches)  # of one validation at the end, say: to be seen all the same
+    look_ = f"line {look(line.group)}" + (" dot" if alone else "") + ("" if line.shown else " off")
     return element(
         "path", {"class": look_, "data-g": line.group, "d": "".join(pieces)}, element("title", None, line.name)
     )
