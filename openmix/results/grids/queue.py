@@ -153,8 +153,9 @@ class Queue:
         try:
             job = Job(entry, work_dir, self.folder, slot, claim, lambda r: self.command(entry, r), self._say)
         except OSError as error:
-            outcome = Outcome("failed", exit_code=1, message=f"cannot start it: {error.strerror}: {error.filename}")
-            self._end(entry, outcome)
+            why = f"cannot start it: {error.strerror}{f': {error.filename}' if error.filename else ''}"
+            self._end(entry, Outcome("failed", exit_code=1, message=why))
+            self._say(f"failed {entry.name}: {why}")
             self.free.insert(0, slot)
             claim.release()
             return

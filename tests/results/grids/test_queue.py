@@ -139,7 +139,8 @@ def test_a_log_that_cannot_be_written_or_a_program_that_is_none_fails_its_entry_
     (study.folder / "queue" / "a.log").rmdir()
     other.run()
     assert kinds(other) == {"a": "failed", "b": "done"}
-    assert "No such file or directory: /no/such/program" in other.ended["a"].message
+    assert other.ended["a"].message == "cannot start it: No such file or directory: /no/such/program"
+    assert "2/2 failed a: cannot start it: No such file or directory: /no/such/program" in study.board.said
 
 
 def test_an_outcome_that_cannot_be_written_or_read_stops_nothing(stubs):
