@@ -9,6 +9,7 @@ from types import FrameType
 
 from openmix.commands import process
 from openmix.commands._options import add_config_options, overrides
+from openmix.errors import UserError
 
 __all__ = ["add_arguments", "main"]
 
@@ -29,6 +30,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="deterministic algorithms alone (randomness.deterministic): equal runs on equal hardware, GPUs too",
     )  # fmt: skip
     parser.add_argument("--wandb", action="store_true", help="log to Weights & Biases as well")
+    parser.add_argument(
+        "--config-hash", metavar="HASH",
+        help="begin only if this is the config's hash, as a study's manifest and run.json have it: a file that was "
+        "changed meanwhile then ends with exit code 2, and nothing is touched",
+    )  # fmt: skip
 
 
 def main(arguments: argparse.Namespace) -> int:
@@ -39,7 +45,7 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace) -> int:
     from openmix.engine.build import timeout_of
-    from openmix.engine.config import load_config
+    from openmix.engine.config import config_hash, load_config
     from openmix.engine.distributed import join_world
     from openmix.engine.peers import peers_watched
     from openmix.engine.run import train
@@ -52,6 +58,10 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.work_dir:
         changed["work_dir"] = arguments.work_dir
     cfg = load_config(arguments.config, changed)
+    if arguments.config_hash not in (None, now := config_hash(cfg)):
+        raise UserError(
+            f"{arguments.config} is not the config that was asked for: its hash is {now}, not {arguments.config_hash}"
+        )
     if arguments.wandb:
         cfg.vis_backends = [*(cfg.get("vis_backends") or []), {"type": "WandbVisBackend"}]
     resume = arguments.resume if arguments.resume is not None else cfg.get("resume", False)
