@@ -142,6 +142,7 @@ def test_an_entry_whose_config_is_gone_fails_and_is_reported(capsys, study):
 def test_several_processes_are_started_by_the_launcher(study, monkeypatch):
     manifest = Manifest.read(study)
     one, two = (line_of(manifest, nproc)(manifest.entries[0], True) for nproc in (1, 2))
+    assert line_of(manifest, 1)(manifest.entries[0], False) == one[:-1]
     train = [
         "-m",
         "openmix",
@@ -149,6 +150,8 @@ def test_several_processes_are_started_by_the_launcher(study, monkeypatch):
         f"{study}/configs/mixup_s0.py",
         "--work-dir",
         f"{study}/runs/mixup_s0",
+        "--config-hash",
+        "a" * 16,
         "--resume",
     ]
     assert one[1:] == train

@@ -51,12 +51,12 @@ class Job:
         self._start()
 
     def _start(self) -> None:
-        self._before, self._right = read_record(self.work_dir), False  # until the process has written its own record
-        # what is there of another config is not continued: without --resume, training moves it aside
-        resume = is_of(self._before, self.entry) or not self._before
+        self._before = read_record(self.work_dir)  # until the process has written its own
         self.tries += 1
         attempts = self.outcome.attempts + 1
-        title, command = f"{HERE}, {self.slot.name}, attempt {attempts}", self._command(resume)
+        # what is there of another config is not continued: without --resume, training moves it aside
+        command = self._command(is_of(self._before, self.entry))
+        title = f"{HERE}, {self.slot.name}, attempt {attempts}"
         self._process = RunProcess(command, self.slot.environment, self.log, title, self.claim.descriptor)
         where = f"process {self._process.pid} on {HERE}, {self.slot.name}"
         self._note(Outcome("running", attempts, where=where, started=time.strftime(DATE)))
@@ -72,10 +72,8 @@ class Job:
         """Return how the entry ended ('held': its work dir is another run's); None while it runs."""
         code = self._process.poll()
         if code is None:
-            if not self._process.asked_to_stop and self._is_of_another_config():
-                self._process.stop()
             return None
-        status, message, code = self._verdict(code)
+        status, message = self._verdict(code)
         if status == "failed" and crashed(code) and self.tries < TRIES and not self._stopping:
             self._say(f"{self.entry.name} crashed ({message}) and is tried once more")
             try:
@@ -87,32 +85,17 @@ class Job:
         self._note(replace(self.outcome, status=status, exit_code=code, message=message, ended=ended))
         return self.outcome
 
-    def _verdict(self, code: int) -> tuple[str, str, int]:
-        """Return what an exit code means for the entry, why it failed, and what its code is to be."""
-        if self._is_of_another_config():
-            return (
-                "failed",
-                f"{self.entry.config} is not what the manifest has; 'openmix grid make' writes both anew",
-                2,
-            )
+    def _verdict(self, code: int) -> tuple[str, str]:
+        """Return what an exit code means for the entry, and why it failed."""
         if code == 0 and not is_finished(read_record(self.work_dir), self.entry):
-            return "failed", f"it ended, but {self.work_dir} holds no finished run of it", 2
+            return "failed", f"it ended, but {self.work_dir} holds no finished run of it"
         if code == 0:
-            return "done", "", 0
+            return "done", ""
         if stopped(code) or (self._stopping and code == 128 + signal.SIGKILL):
-            return "stopped", "", code
+            return "stopped", ""
         if code == 2 and (owner := owner_of(self.work_dir)):
-            return HELD, owner, code
-        return "failed", self._process.message(code), code
-
-    def _is_of_another_config(self) -> bool:
-        """Tell whether the process has written a record, of a config that is not the manifest's."""
-        if not self._right:
-            record = read_record(self.work_dir)
-            written = bool(record) and record != self._before
-            self._right = written and is_of(record, self.entry)
-            return written and not self._right
-        return False
+            return HELD, owner
+        return "failed", self._process.message(code)
 
     def row(self) -> Row:
         """Return what there is to show of it; no progress before it begins to train: what lies there may be old."""

@@ -57,7 +57,7 @@ class RunProcess:
     def __init__(
         self, command: Sequence[str], environment: Mapping[str, str], log: Path, title: str, claim: int
     ) -> None:
-        self.log, self.asked_to_stop = log, False
+        self.log = log
         inherited = {key: value for key, value in os.environ.items() if key not in OF_THIS_MACHINE}
         queue = os.getpid()
         with open(log, "ab") as output:
@@ -86,12 +86,10 @@ class RunProcess:
 
     def stop(self) -> None:
         """Ask it to save and leave."""
-        self.asked_to_stop = True
         self._process.terminate()
 
     def kill(self) -> None:
         """End it and all that it has started, at once."""
-        self.asked_to_stop = True
         self._signal_group()
 
     def _signal_group(self) -> None:

@@ -32,7 +32,9 @@ def run_command(manifest: Manifest, nproc: int) -> Callable[[Entry, bool], list[
 
     def command(entry: Entry, resume: bool) -> list[str]:
         work_dir = ["--work-dir", str(manifest.work_dir(entry))]
-        train = ["-m", "openmix", "train", str(manifest.config(entry)), *work_dir, *(["--resume"] if resume else [])]
+        # whatever becomes of the file until it is read: what is trained in the work dir is what the manifest has
+        wanted = ["--config-hash", entry.config_hash, *(["--resume"] if resume else [])]
+        train = ["-m", "openmix", "train", str(manifest.config(entry)), *work_dir, *wanted]
         return [sys.executable, *launcher, *train, *(["--launcher", "pytorch"] if launcher else [])]
 
     return command

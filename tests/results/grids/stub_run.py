@@ -19,7 +19,6 @@ def main(config, work_dir, config_hash, diary, resume=""):
     """Play a run."""
     recipe, work_dir = json.loads(Path(config).read_text()), Path(work_dir)
     fault = recipe.get("fault", "")
-    config_hash = "0" * 16 if fault == "another config" else config_hash
     signal.signal(signal.SIGTERM, (lambda *_: None) if fault == "deaf" else lambda *_: leave(75))
     work_dir.mkdir(parents=True, exist_ok=True)
     lock = os.open(work_dir / ".lock", os.O_RDWR | os.O_CREAT)

@@ -1,4 +1,4 @@
-"""A study of real runs: killed again and again, its results are those of one that nobody disturbed."""
+"""A study of real runs: killed again and again, or its base changed meanwhile, it has the results that it should."""
 
 import contextlib
 import json
@@ -141,3 +141,34 @@ def test_a_crash_and_a_wrong_config_are_told_and_stop_nothing(lab, tmp_path, mon
     assert "2 of 4 runs failed" in printed
     assert (tmp_path / "boom").exists()
     lab.assert_same_run(study / "runs" / "good", study / "runs" / "once")
+
+
+@pytest.mark.slow
+def test_a_work_dir_holds_one_recipe_whatever_becomes_of_the_base(lab, tmp_path):
+    """The base is changed while a run is half done, changed back, and changed for good."""
+    base, study = lab.write(tmp_path, "tiny_mixups"), tmp_path / "study"
+    make = ["make", base, "--mix-mode", "mixup", "--out", str(study)]
+    run = ["run", str(study), "--slots", "1"]
+    assert run_command("grid", make) == 0
+    manifest = Manifest.read(study)
+    entry = manifest.entries[0]
+    work_dir = manifest.work_dir(entry)
+    lab.train(str(manifest.config(entry)), work_dir, stop_after=6)
+    before = {path: path.read_bytes() for path in work_dir.rglob("*") if path.is_file()}
+    was = Path(base).read_text()
+    lab.write(tmp_path, "tiny_mixups", optim_wrapper={"optimizer": {"weight_decay": 0.01}})
+    assert run_command("grid", run) == 2
+    outcome = json.loads((study / "queue" / f"{entry.name}.json").read_text())
+    assert "is not the config that was asked for" in outcome["message"]
+    assert {path: path.read_bytes() for path in work_dir.rglob("*") if path.is_file()} == before
+    Path(base).write_text(was)
+    assert run_command("grid", run) == 0
+    record = json.loads((work_dir / "run.json").read_text())
+    assert (record["status"], record["config_hash"], record["resumed_at"]) == ("done", entry.config_hash, 6)
+    lab.write(tmp_path, "tiny_mixups", optim_wrapper={"optimizer": {"weight_decay": 0.01}})
+    assert run_command("grid", make) == 0
+    assert run_command("grid", run) == 0
+    anew = json.loads((work_dir / "run.json").read_text())
+    assert (anew["status"], anew["resumed_at"]) == ("done", None)
+    assert anew["config_hash"] == Manifest.read(study).entries[0].config_hash != entry.config_hash
+    assert json.loads((work_dir / "earlier" / "1" / "run.json").read_text()) == record
