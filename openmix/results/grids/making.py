@@ -80,7 +80,7 @@ def make_study(grid: Grid, folder: Path, nproc: int = 1, prune: bool = False, pr
         base = os.path.relpath(grid.base.resolve(), folder.resolve())
         manifest = Manifest(folder, base, entries)
         texts = {folder / entry.config: run.text(configs) for entry, run in zip(entries, runs, strict=True)}
-        texts |= {folder / name: script(name, folder, [run.name for run in runs], nproc) for name in SCRIPTS}
+        texts |= {folder / name: script(name, folder, entries, nproc) for name in SCRIPTS}
         own = {folder / entry.config for entry in old.values()} | {folder / name for name in SCRIPTS if old}
         _check_room(folder, texts, own)
         differ = {path: text for path, text in texts.items() if _text(path) != text}

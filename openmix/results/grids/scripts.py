@@ -2,18 +2,27 @@
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import openmix
+from openmix.results.grids.manifest import Entry
 
 __all__ = ["SCRIPTS", "script"]
 
 TOOLS = Path(openmix.__file__).resolve().parents[1] / "tools"
 
 TRAIN = """\
+hashes=(  # of the configs, in the order of the names
+HASHES
+)
+
 start() {  # NAME: becomes the run
-    exec bash "$tools/dist_train.sh" "$here/configs/$1.py" "$nproc" --resume
+    local i=0 resume=
+    while [ "${names[i]}" != "$1" ]; do i=$((i + 1)); done
+    # what is there of another config is not continued: training moves it to earlier/
+    grep -qs "\\"config_hash\\": \\"${hashes[i]}\\"" "$here/runs/$1/run.json" && resume=--resume
+    exec bash "$tools/dist_train.sh" "$here/configs/$1.py" "$nproc" --config-hash "${hashes[i]}" $resume
 }
 """
 TEST = """\
@@ -116,18 +125,21 @@ fi
 """
 
 
-def script(file: str, folder: Path, names: Sequence[str], nproc: int) -> str:
+def script(file: str, folder: Path, entries: Sequence[Entry], nproc: int) -> str:
     """Return the text of a study's script.
 
     Args:
         file: a key of :data:`SCRIPTS`.
         folder: the study's; the script finds openmix's tools from there, unless it is told where they are.
-        names: of the runs.
+        entries: the runs.
         nproc: processes a run.
     """
     does, says, function = SCRIPTS[file]
     tools = shlex.quote(os.path.relpath(TOOLS, folder.resolve()))
-    listed = "\n".join(f"    {shlex.quote(name)}" for name in names)
-    return BODY.format(
-        does=does, says=says, file=file, tools=tools, nproc=nproc, names=listed, function=function.rstrip()
-    )
+    names, hashes = _listed(entry.name for entry in entries), _listed(entry.config_hash for entry in entries)
+    function = function.replace("HASHES", hashes).rstrip()
+    return BODY.format(does=does, says=says, file=file, tools=tools, nproc=nproc, names=names, function=function)
+
+
+def _listed(words: Iterable[str]) -> str:
+    return "\n".join(f"    {shlex.quote(word)}" for word in words)

@@ -10,9 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from openmix.engine.records import write_json
+from openmix.results.grids.manifest import Entry
 from openmix.results.grids.scripts import script
 
 NAMES = ["r18_mixup_s0", "r18_cutmix_s0", "r18_vanilla_s0"]
+HASHES = [f"{i:016x}" for i in range(3)]
+ENTRIES = [Entry(name, f"configs/{name}.py", f"runs/{name}", {}, h) for name, h in zip(NAMES, HASHES, strict=True)]
 
 # stands for dist_train.sh: notes its arguments, and ends with the exit code that a file beside it names
 STUB = """
@@ -35,7 +39,7 @@ def study(tmp_path):
     folder.mkdir()
     tools.mkdir()
     for name in ("train.sh", "test.sh"):
-        (folder / name).write_text(script(name, folder, NAMES, nproc=2))
+        (folder / name).write_text(script(name, folder, ENTRIES, nproc=2))
     for name in ("dist_train.sh", "dist_test.sh"):
         (tools / name).write_text(STUB)
     return folder
@@ -59,12 +63,21 @@ def test_all_in_their_order(study):
     code, out, err = run(study, "train.sh")
     assert (code, err) == (0, "")
     assert out.splitlines() == [f"[{i} of 3] {name}" for i, name in enumerate(NAMES, 1)]
-    assert calls(study) == [f"{name} 2 --resume" for name in NAMES]
+    assert calls(study) == [f"{name} 2 --config-hash {h}" for name, h in zip(NAMES, HASHES, strict=True)]
+
+
+def test_only_what_is_of_the_same_config_is_resumed(study):
+    for name, there in zip(NAMES, (HASHES[0], HASHES[0], None), strict=True):
+        (study / "runs" / name).mkdir(parents=True)
+        if there:
+            write_json(study / "runs" / name / "run.json", {"config_hash": there, "status": "running"})
+    assert run(study, "train.sh")[0] == 0
+    assert [call.split()[-1] for call in calls(study)] == ["--resume", HASHES[1], HASHES[2]]
 
 
 def test_some_by_name_and_by_number(study):
     assert run(study, "train.sh", "3", NAMES[0], NPROC="4")[0] == 0
-    assert calls(study) == [f"{NAMES[2]} 4 --resume", f"{NAMES[0]} 4 --resume"]
+    assert calls(study) == [f"{NAMES[i]} 4 --config-hash {HASHES[i]}" for i in (2, 0)]
 
 
 @pytest.mark.parametrize("word", ["4", "0", "01", "-1", "r18", "r18_mixup_s", "", "$(touch x)", "99999999999999999999"])
