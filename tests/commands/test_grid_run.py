@@ -114,7 +114,7 @@ def test_a_dry_run_tells_what_there_is_and_writes_nothing(capsys, study):
         checkpoints.mkdir(parents=True)
         (checkpoints / "epoch_3.pth").touch()
         (study / "runs" / name / "run.json").write_text(json.dumps({"config_hash": "a" * 16, **record}))
-    (study / "runs" / "mixup_s1" / "metrics.jsonl").write_text('{"split": "val", "epoch": 3, "step": 9}\n')
+    (study / "runs" / "mixup_s1" / "metrics.jsonl").write_text('{"split": "val", "epoch": 5, "step": 15}\n')
     (study / "queue").mkdir()
     outcome = {"status": "failed", "attempts": 2, "exit_code": 1, "message": "RuntimeError: boom"}
     (study / "queue" / "mixup_s1.json").write_text(json.dumps(outcome))
@@ -124,7 +124,7 @@ def test_a_dry_run_tells_what_there_is_and_writes_nothing(capsys, study):
     assert sorted(study.rglob("*")) == there
     assert [line.split(None, 1)[1] for line in printed.splitlines()[:-1]] == [
         "done",
-        "to resume, at epoch 3; failed last time: RuntimeError: boom",
+        "to resume from epoch 3; failed last time: RuntimeError: boom",
         "to start afresh: what is there is of another config",
     ]
 

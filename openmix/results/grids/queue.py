@@ -12,7 +12,7 @@ from openmix.results.grids.manifest import Entry, Manifest
 from openmix.results.grids.outcomes import Outcome
 from openmix.results.grids.pace import Pace, clock
 from openmix.results.grids.slots import Slot
-from openmix.results.grids.states import is_finished, is_of, read_progress, read_record
+from openmix.results.grids.states import is_finished, is_of, read_progress, read_record, saved_place
 from openmix.results.grids.stopping import StopRequest
 
 __all__ = ["QUEUE", "Queue", "state_of"]
@@ -149,7 +149,7 @@ class Queue:
 
     def _start(self, entry: Entry, claim: Claim) -> None:
         slot, work_dir = self.free.pop(0), self.manifest.work_dir(entry)
-        resumes = is_of(read_record(work_dir), entry)
+        saved = saved_place(work_dir) if is_of(read_record(work_dir), entry) else ""
         try:
             job = Job(entry, work_dir, self.folder, slot, claim, lambda r: self.command(entry, r), self._say)
         except OSError as error:
@@ -161,7 +161,7 @@ class Queue:
             return
         self.said.discard(entry.name)
         self.jobs.append(job)
-        self._say(f"started {entry.name} on {slot.name}{f', at {read_progress(work_dir).place}' if resumes else ''}")
+        self._say(f"started {entry.name} on {slot.name}{f', from {saved}' if saved else ''}")
 
     def _wait(self, entry: Entry, owner: str) -> None:
         """Look at an entry again later: another process has it."""
@@ -229,5 +229,5 @@ def state_of(manifest: Manifest, entry: Entry) -> str:
     last = f"; failed last time: {outcome.message}" if outcome and outcome.status == "failed" else ""
     if record and not is_of(record, entry):
         return f"to start afresh: what is there is of another config{last}"
-    saved = any((work_dir / "checkpoints").glob("*.pth"))
-    return (f"to resume, at {place}" if saved else "to start") + last
+    saved = saved_place(work_dir)
+    return (f"to resume from {saved}" if saved else "to start") + last

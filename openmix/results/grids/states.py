@@ -1,6 +1,7 @@
 """What a run's work dir says of it while it goes on: read often, so from the ends of files, and nothing is executed."""
 
 import ast
+import contextlib
 import json
 import math
 import os
@@ -12,7 +13,7 @@ from typing import Any
 
 from openmix.results.grids.manifest import Entry
 
-__all__ = ["Progress", "is_finished", "is_of", "read_progress", "read_record"]
+__all__ = ["Progress", "is_finished", "is_of", "read_progress", "read_record", "saved_place"]
 
 TAIL = 16 * 1024  # bytes of metrics.jsonl, whose records take some 200 each
 
@@ -43,11 +44,15 @@ class Progress:
 
 def read_record(work_dir: Path) -> Mapping[str, Any]:
     """Return ``run.json``, empty where there is none that can be read."""
+    return _read_json(work_dir / "run.json")
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
     try:
-        record = json.loads((work_dir / "run.json").read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return {}
-    return record if isinstance(record, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def is_of(record: Mapping[str, Any], entry: Entry) -> bool:
@@ -73,6 +78,27 @@ def read_progress(work_dir: Path) -> Progress:
             done = place if unit == "step" or record.get("split") == "val" else place - 0.5
         seen.update({k: v for k, v in record.items() if k in ("top1", "images_per_s") and isinstance(v, int | float)})
     return Progress(done, length, unit, seen.get("top1"), seen.get("images_per_s"))
+
+
+def saved_place(work_dir: Path) -> str:
+    """Return where ``--resume`` would go on, such as ``epoch 118/200``; nothing where there is no checkpoint.
+
+    It is the newest one's name that says so, and the folder's manifest which that is: none is opened.
+    """
+    folder = work_dir / "checkpoints"
+    manifest = _read_json(folder / "manifest.json")
+    steps = dict[Path, tuple[float, float]]()
+    for path in [*folder.glob("epoch_*.pth"), *folder.glob("iter_*.pth")]:
+        with contextlib.suppress(OSError):
+            entry = manifest.get(path.name)
+            step = entry.get("step") if isinstance(entry, dict) else None  # without one: written last, before a kill
+            steps[path] = (step if isinstance(step, int) else math.inf, path.stat().st_mtime)
+    kind, _, number = max(steps, key=steps.__getitem__).stem.partition("_") if steps else ("", "", "")
+    if not number.isdecimal():
+        return ""
+    unit, length = _length(work_dir / "config.py")
+    at = "step" if kind == "iter" else kind
+    return Progress(int(number), length if at == unit else None, at).place
 
 
 def _last_records(path: Path) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import pytest
 from openmix.errors import WriteError
 from openmix.results.grids.manifest import Entry
 from openmix.results.grids.outcomes import Outcome
-from openmix.results.grids.states import Progress, is_finished, is_of, read_progress, read_record
+from openmix.results.grids.states import Progress, is_finished, is_of, read_progress, read_record, saved_place
 
 ENTRY = Entry("a", "configs/a.py", "runs/a", {}, "a" * 16)
 
@@ -36,6 +36,34 @@ def test_a_long_file_is_read_from_its_end(tmp_path):
     lines = [{"split": "val", "epoch": epoch, "step": epoch, "top1": epoch / 1000} for epoch in range(1, 50_001)]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert read_progress(tmp_path).done == 50_000
+
+
+@pytest.mark.parametrize(
+    ("manifest", "there", "place"),
+    [
+        ({"epoch_2.pth": 8, "epoch_10.pth": 40}, ["epoch_2", "epoch_10"], "epoch 10/12"),
+        ({"epoch_2.pth": 8, "iter_9.pth": 9}, ["epoch_2", "iter_9"], "step 9"),
+        ({"epoch_2.pth": 8, "iter_7.pth": 7}, ["epoch_2", "iter_7"], "epoch 2/12"),
+        ({"epoch_2.pth": 8}, ["epoch_2", "epoch_1"], "epoch 1/12"),  # not listed: saved just before a kill
+        ({"epoch_2.pth": 8, "epoch_3.pth": 12}, ["epoch_2", "last"], "epoch 2/12"),
+        ({}, ["epoch_x"], ""),
+        ({}, [], ""),
+    ],
+)
+def test_where_a_run_would_go_on_is_what_is_saved(tmp_path, manifest, there, place):
+    (tmp_path / "config.py").write_text("train_cfg = {'max_epochs': 12}\n")
+    (tmp_path / "metrics.jsonl").write_text('{"split": "val", "epoch": 11, "step": 44}\n')
+    (tmp_path / "checkpoints").mkdir()
+    entries = {name: {"step": step, "size": 1, "sha256": ""} for name, step in manifest.items()}
+    (tmp_path / "checkpoints" / "manifest.json").write_text(json.dumps(entries))
+    for name in there:
+        (tmp_path / "checkpoints" / f"{name}.pth").touch()
+    assert saved_place(tmp_path) == place
+
+
+def test_a_real_run_would_go_on_from_its_last_step(lab, tmp_path):
+    lab.train(lab.write(tmp_path), tmp_path / "run", stop_after=8)
+    assert saved_place(tmp_path / "run") == "step 8"
 
 
 NO_RECORDS = [
