@@ -142,7 +142,7 @@ def _report(queue: "Queue") -> int:
     failed = {name: outcome for name, outcome in queue.ended.items() if outcome.status == "failed"}
     for name, outcome in failed.items():
         log = queue.folder / f"{name}.log"
-        sys.stderr.write(f"failed: {name}, exit code {outcome.exit_code}: {outcome.message}\n  its log: {log}\n")
+        sys.stderr.write(f"failed: {name}, {outcome.reason}\n  its log: {log}\n")
     if failed:
         sys.stderr.write(f"{len(failed)} of {len(queue.ended)} runs failed; the same command tries them again\n")
     return 0 if not failed else 2 if all(outcome.exit_code == 2 for outcome in failed.values()) else 1

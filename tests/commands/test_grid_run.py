@@ -124,7 +124,7 @@ def test_a_dry_run_tells_what_there_is_and_writes_nothing(capsys, study):
     assert sorted(study.rglob("*")) == there
     assert [line.split(None, 1)[1] for line in printed.splitlines()[:-1]] == [
         "done",
-        "to resume from epoch 3; failed last time: RuntimeError: boom",
+        "to resume from epoch 3; failed last time: exit code 1: RuntimeError: boom",
         "to start afresh: what is there is of another config",
     ]
 

@@ -75,7 +75,7 @@ class Job:
             return None
         status, message = self._verdict(code)
         if status == "failed" and crashed(code) and self.tries < TRIES and not self._stopping:
-            self._say(f"{self.entry.name} crashed ({message}) and is tried once more")
+            self._say(f"{self.entry.name} crashed (exit code {code}: {message}) and is tried once more")
             try:
                 self._start()
                 return None

@@ -32,6 +32,11 @@ class Outcome:
     started: str = ""
     ended: str = ""
 
+    @property
+    def reason(self) -> str:
+        """Say why it failed, with the exit code: ``exit code 1: RuntimeError: boom``."""
+        return self.message if self.exit_code is None else f"exit code {self.exit_code}: {self.message}"
+
     @classmethod
     def read(cls, path: Path) -> "Outcome | None":
         """Read an outcome; None where there is none, or a file that is none."""

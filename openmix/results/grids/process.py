@@ -97,7 +97,7 @@ class RunProcess:
             os.killpg(self.pid, signal.SIGKILL)
 
     def message(self, code: int) -> str:
-        """Say why it failed: the last error in what it printed, or the last line."""
+        """Say why it failed: the last error in what it printed; where it printed none, that, and the last line."""
         try:
             with open(self.log, "rb") as file:
                 size = file.seek(0, os.SEEK_END)
@@ -108,8 +108,8 @@ class RunProcess:
         errors = [line for line in lines if ERROR.match(line)]
         line = (errors or lines or [""])[-1].removeprefix("error: ")
         said = "".join(c if c.isprintable() else " " for c in line[:LONGEST])
-        ended = f"ended by {_signal_name(code)}" if code > 128 else ""
-        return "; ".join(filter(None, (ended, said))) or f"exit code {code}"
+        ended = f"ended by {_signal_name(code)}" if code > 128 else "" if errors else "it told of no error"
+        return "; ".join(filter(None, (ended, said if errors or not said else f"its last line: {said}")))
 
 
 def _end_with(queue: int) -> None:

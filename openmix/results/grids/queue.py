@@ -139,7 +139,7 @@ class Queue:
             self._say(f"done {entry.name}, by another queue")
         elif outcome is not None and outcome.status == "failed" and outcome != self.earlier[entry.name]:
             self._end(entry, outcome)
-            self._say(f"failed {entry.name}, in another queue: {outcome.message}")
+            self._say(f"failed {entry.name}, in another queue: {outcome.reason}")
         elif owner := owner_of(work_dir):
             self._wait(entry, owner)
         else:
@@ -195,7 +195,7 @@ class Queue:
     def _say_end(self, job: Job, outcome: Outcome) -> None:
         name, took = job.entry.name, clock(job.seconds)
         if outcome.status == "failed":
-            self._say(f"failed {name} after {took}: {outcome.message}; see {job.log}")
+            self._say(f"failed {name} after {took}: {outcome.reason}; see {job.log}")
             return
         top1 = read_progress(job.work_dir).top1
         figure = "" if top1 is None else f" top1 {top1:.2f}"
@@ -209,7 +209,7 @@ class Queue:
         for row in rows:
             if row.progress is not None:
                 self.pace.set(row.name, row.progress)
-        failed = [(name, outcome.message) for name, outcome in self.ended.items() if outcome.status == "failed"]
+        failed = [(name, outcome.reason) for name, outcome in self.ended.items() if outcome.status == "failed"]
         held = sum(name not in self.ended for name in self.said)
         done = len(self.ended) - len(failed)
         return View(len(self.entries), done, failed, held, rows, self.pace.seconds_left())
@@ -226,7 +226,7 @@ def state_of(manifest: Manifest, entry: Entry) -> str:
         return f"held by {outcome.where if outcome else 'another queue'}, at {place}"
     if owner := owner_of(work_dir):
         return f"held by {owner}, at {place}"
-    last = f"; failed last time: {outcome.message}" if outcome and outcome.status == "failed" else ""
+    last = f"; failed last time: {outcome.reason}" if outcome and outcome.status == "failed" else ""
     if record and not is_of(record, entry):
         return f"to start afresh: what is there is of another config{last}"
     saved = saved_place(work_dir)

@@ -81,12 +81,30 @@ def test_each_end_has_its_answer_and_none_stops_the_rest(stubs):
     assert [resumed for name, resumed in study.starts() if name == "once"] == [False, True]
     messages = {name: queue.ended[name].message for name in ("crash", "killed", "wrong")}
     assert messages["crash"] == "RuntimeError: boom"
-    assert messages["killed"] == "ended by SIGKILL"
+    assert messages["killed"] == "ended by SIGKILL"  # it has printed nothing
     assert messages["wrong"].startswith("config.py: model.alhpa: unknown")
     assert [study.outcome(name)["exit_code"] for name in messages] == [1, 137, 2]
     assert study.outcome("crash")["attempts"] == 2
-    assert sum("crashed (RuntimeError: boom)" in line for line in study.board.said) == 2
+    assert sum("crashed (exit code 1: RuntimeError: boom)" in line for line in study.board.said) == 2
     assert {name for name, _ in study.board.views[-1].failed} == {"crash", "killed", "wrong"}
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("echo epoch 3; exit 3", "exit code 3: it told of no error; its last line: epoch 3"),
+        ("echo epoch 3; kill -9 $$", "exit code 137: ended by SIGKILL; its last line: epoch 3"),
+        ("echo ValueError: no; echo epoch 3; kill -9 $$", "exit code 137: ended by SIGKILL; ValueError: no"),
+        ("echo error: no; echo epoch 3; exit 2", "exit code 2: no"),
+        ("exit 3", "exit code 3: it told of no error"),
+    ],
+)
+def test_a_line_of_the_log_is_no_reason_unless_it_tells_of_an_error(stubs, program, reason):
+    study = stubs({"a": ""})
+    queue = study.queue(command=lambda entry, resume: ["bash", "-c", program])
+    queue.run()
+    assert queue.ended["a"].reason == reason
+    assert queue.board.views[-1].failed == [("a", reason)]
 
 
 def test_a_later_queue_tries_what_failed_again(stubs):
