@@ -44,7 +44,7 @@ class View:
 
     Attributes:
         total: entries.
-        done: names of those that are done, whoever ran them.
+        done: how many are done, whoever ran them.
         failed: names and reasons.
         held: how many others are running.
         running: those that this queue runs.
@@ -108,23 +108,25 @@ def board() -> Iterator[Board]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _rows(view: View) -> list[Table]:
+def _rows(view: View) -> list[Table | Text]:
     """Return the table's parts: how far the whole is, what runs, what failed."""
     ended = view.done + len(view.failed)
     head = Table.grid(padding=(0, 2))
+    head.add_column(max_width=40)
     counts = [f"{ended}/{view.total}", f"ETA {clock(view.seconds_left)}"]
     counts += [f"{len(view.failed)} failed"] if view.failed else []
     counts += [f"{view.held} held by others"] if view.held else []
-    head.add_row(ProgressBar(view.total, ended, width=40), *counts)
-    runs = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("run", "slot", "at", "top1", "images/s", "for", "ETA"):
-        runs.add_column(column, justify="left" if column in ("run", "slot") else "right", no_wrap=True)
+    for _ in counts:
+        head.add_column(no_wrap=True)
+    head.add_row(ProgressBar(view.total, ended), *counts)
+    runs = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
+    runs.add_column("run", overflow="fold")  # a long name takes several lines: its end, the seed, and figures are whole
+    for column in ("slot", "at", "top1", "images/s", "for", "ETA"):
+        runs.add_column(column, justify="left" if column == "slot" else "right", no_wrap=True)
     for row in view.running:
         runs.add_row(*map(Text, _cells(row)))
-    failed = Table.grid(padding=(0, 2))
-    for name, reason in view.failed:
-        failed.add_row(Text(f"failed {name}", style="red"), Text(reason))
-    return [head, *([runs] if view.running else []), *([failed] if view.failed else [])]
+    failed = [Text.assemble((f"failed {name}", "red"), f"  {reason}", overflow="fold") for name, reason in view.failed]
+    return [head, *([runs] if view.running else []), *failed]
 
 
 def _cells(row: Row) -> list[str]:

@@ -47,6 +47,7 @@ class Job:
         before = Outcome.read(self._outcome_file)
         self.outcome = Outcome("running", attempts=before.attempts if before else 0)
         self.tries, self.began, self._stopping = 0, time.monotonic(), False
+        self._top1: float | None = None  # of the last validation, which may be far back in the run's records
         self._first: tuple[float, float] | None = None  # when it was first seen to train, and where it was
         self._start()
 
@@ -102,6 +103,8 @@ class Job:
         progress, left = None, None
         if read_record(self.work_dir) != self._before:
             progress = read_progress(self.work_dir)
+            self._top1 = self._top1 if progress.top1 is None else progress.top1
+            progress = replace(progress, top1=self._top1)
             self._first = self._first or (self.seconds, progress.done)
             seconds, done = self.seconds - self._first[0], progress.done - self._first[1]
             if progress.length and done > 0:

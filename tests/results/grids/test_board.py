@@ -37,6 +37,26 @@ def test_the_table_tells_what_runs_and_what_failed():
     assert "RuntimeError: [red]boom[/red]" in text
 
 
+def test_in_a_narrow_terminal_names_are_folded_and_figures_are_whole():
+    names = [f"r18_mixup-cutmix_a0.2-1_p0.4-0.6_lr0.1_wd0.0005_ep1200_s{seed}" for seed in (10, 11)]
+    rows = [Row(name, "gpu 0 #2", Progress(164.5, 1200, "epoch", 43.125, 12711), 3665, 86399) for name in names]
+    reason = "exit code 1: RuntimeError: CUDA out of memory; " * 3
+    text = drawn(View(312, 101, [(names[0], reason)], 2, rows, 3 * 86400 + 61), width=80)
+    lines = text.rpartition("\x1b[2K")[2].removesuffix("\x1b[?25h").rstrip("\n").splitlines()  # as it was drawn last
+    lines[-1] = lines[-1].partition("\x1b")[0].rstrip()
+    for words in ("102/312", "ETA 3 d 0:01:01", "1 failed", "2 held by others"):
+        assert words in text
+    for word in ("slot", "at", "top1", "images/s", "for", "ETA"):
+        assert word in lines[1].split()
+    figures = [i for i, line in enumerate(lines) if "gpu 0 #2 epoch 165/1200 43.12   12,711 1:01:05 23:59:59" in line]
+    assert len(figures) == 2
+    ends = [*figures[1:], next(i for i, line in enumerate(lines) if line.startswith("failed "))]
+    for name, first, end in zip(names, figures, ends, strict=True):
+        assert "".join(line.split()[0] for line in lines[first:end]) == name
+    assert "".join(lines[ends[-1] :]).replace(" ", "").endswith(f"failed{names[0]}{reason}".replace(" ", "").strip())
+    assert "…" not in text
+
+
 def test_the_table_of_nothing_can_be_drawn():
     assert "0/0" in drawn(View(0, 0, [], 0, [], None))
     assert "1/2" in drawn(View(2, 1, [], 0, [], None), width=20)

@@ -27,6 +27,10 @@ def after(condition, action, within=20):
     return thread
 
 
+def read(path):
+    return path.read_bytes() if path.exists() else b""
+
+
 def kinds(queue):
     return {name: outcome.status for name, outcome in queue.ended.items()}
 
@@ -105,6 +109,26 @@ def test_a_line_of_the_log_is_no_reason_unless_it_tells_of_an_error(stubs, progr
     queue.run()
     assert queue.ended["a"].reason == reason
     assert queue.board.views[-1].failed == [("a", reason)]
+
+
+def test_the_last_accuracy_is_shown_when_it_is_far_back(stubs, monkeypatch):
+    study = stubs({"a": ""}, epochs=200)
+    queue = study.queue()
+
+    def look():
+        job, records = queue.jobs[0], study.folder / "runs" / "a" / "metrics.jsonl"
+        seen.append(job.row().progress.top1)
+        with open(records, "a") as file:
+            file.write('{"split": "train", "epoch": 1, "step": 1}\n' * 2000)
+        monkeypatch.setattr("openmix.results.grids.states.TAIL", 2000)
+        seen.append(job.row().progress.top1)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    seen = []
+    thread = after(lambda: queue.jobs and b"top1" in read(study.folder / "runs" / "a" / "metrics.jsonl"), look)
+    queue.run()
+    thread.join()
+    assert seen == [90.0, 90.0]
 
 
 def test_a_later_queue_tries_what_failed_again(stubs):
