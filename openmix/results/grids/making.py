@@ -130,6 +130,8 @@ def _old_entries(folder: Path) -> dict[str, Entry]:
         return {}
     except OSError as error:
         raise UserError(f"cannot read {folder / MANIFEST}: {error.strerror}") from error
+    if not isinstance(content, dict) and (folder / CONFIGS).is_dir():
+        return {}
     if not isinstance(content, dict) or "entries" not in content:
         raise UserError(f"{folder / MANIFEST} is no study's; name another folder")
     try:

@@ -70,6 +70,8 @@ class Manifest:
         path = folder / MANIFEST
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
+            if not isinstance(content, dict) or not isinstance(content.get("entries"), list):
+                raise ValueError("it lists no runs")
             if content["schema"] != SCHEMA:
                 raise UserError(f"{path} has schema {content['schema']!r}, and this openmix reads {SCHEMA}")
             entries = tuple(Entry(**entry) for entry in content["entries"])

@@ -62,7 +62,11 @@ def check_names(names: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
         if len(name) > LONGEST:
             raise UserError(f"a run's name has up to {LONGEST} characters; this one has {len(name)}: {name}")
         if (other := seen.get(name.lower())) is not None:
-            raise UserError(f"two runs would be called {name}: that of {dict(other)}, and that of {dict(settings)}")
+            raise UserError(
+                f"two runs would be called {name}: that of {dict(other)}, and that of {dict(settings)}; a name has of "
+                "a dict its type alone, and no other marks than . _ -: let an axis be the key that differs, or make a "
+                "study of each"
+            )
         seen[name.lower()] = settings
 
 
