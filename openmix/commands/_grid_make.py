@@ -75,6 +75,8 @@ def _grid(arguments: argparse.Namespace) -> "Grid":
     from openmix.results.grids.spec import grid_of
 
     file = arguments.base or BASE
+    if arguments.base is None and not Path(BASE).is_file():
+        raise UserError(f"name a BASE: the default one, {BASE}, is found from the root of openmix's repository alone")
     written: dict[str, Any] = read_grid(file) if is_grid_file(file) else {"base": file}
     axes = {axis_of(str(name)).name: values for name, values in written.pop("axes", {}).items()}
     given = _axes(arguments)

@@ -64,6 +64,7 @@ def main(arguments: argparse.Namespace) -> int:
         stop = queue.run()
     left = len(entries) - len(queue.ended)
     if left:
+        _report(queue)
         sys.stderr.write(f"stopped by {stop.name}: {left} of {len(entries)} runs are left; the same command goes on\n")
         return stop.exit_code
     return _report(queue)
@@ -106,7 +107,7 @@ def _slots(arguments: argparse.Namespace) -> "list[Slot]":
     if arguments.per_gpu > 1:
         raise UserError("--per-gpu is for GPUs; say with --slots how many runs share the CPU")
     threads = os.environ.get("OMP_NUM_THREADS", "")
-    room = cpus() // (max(1, int(threads)) * arguments.nproc) if threads.isdigit() else 1
+    room = cpus() // (max(1, int(threads)) * arguments.nproc) if threads.isdecimal() else 1
     return cpu_slots(arguments.slots or max(1, room), arguments.nproc, cpus())
 
 
@@ -118,7 +119,7 @@ def _gpus(wanted: Sequence[str], there: int) -> list[str]:
         return names
     has = f"has {there} GPU{'s' if there > 1 else ''}, numbered from 0" if there else "has no GPU; see --slots"
     for number in wanted:
-        if not number.isdigit() or int(number) >= len(names):
+        if not number.isdecimal() or int(number) >= len(names):
             raise UserError(f"--gpus {number}: this machine {has}")
     if len(set(wanted)) < len(wanted):
         raise UserError("--gpus names a GPU twice; --per-gpu says how many runs share each")

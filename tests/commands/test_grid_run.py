@@ -8,7 +8,9 @@ import torch
 
 from openmix.commands import run_command
 from openmix.results.grids.manifest import Entry, Manifest
+from openmix.results.grids.outcomes import Outcome
 from openmix.results.grids.run_command import run_command as line_of
+from openmix.results.grids.stopping import StopRequest
 
 NAMES = ("mixup_s0", "mixup_s1", "cutmix_s0")
 
@@ -64,6 +66,7 @@ def test_gpus_are_counted_among_the_visible_ones(capsys, study, monkeypatch):
     ("options", "message"),
     [
         (["--gpus", "9"], "--gpus 9: this machine has 1 GPU, numbered from 0"),
+        (["--gpus", "²"], "--gpus ²: this machine has 1 GPU"),
         (["--gpus", "0", "0"], "--gpus names a GPU twice"),
         (["--gpus", "none"], "--gpus none: this machine has 1 GPU"),
         (["--per-gpu", "0"], "--per-gpu must be a whole number from 1 up, got 0"),
@@ -167,3 +170,24 @@ def test_slurm_is_handed_what_was_chosen(capsys, study):
     assert code == 0
     assert "#SBATCH --array=0-0\n" in printed
     assert "cutmix_s0" in printed and "mixup_s1" not in printed
+
+
+def test_the_default_base_is_the_repositorys(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run_command("grid", ["make", "--mix-mode", "mixup", "--out", "study"]) == 2
+    assert "name a BASE: the default one, configs/" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_failures_are_told_when_the_queue_is_stopped(capsys, study, monkeypatch):
+    def run(queue):
+        queue.ended["mixup_s0"] = Outcome("failed", exit_code=1, message="RuntimeError: boom")
+        stop = StopRequest()
+        stop.name = "SIGTERM"
+        return stop
+
+    monkeypatch.setattr("openmix.results.grids.queue.Queue.run", run)
+    assert run_command("grid", ["run", str(study)]) == 75
+    printed = capsys.readouterr().err
+    assert "failed: mixup_s0, exit code 1: RuntimeError: boom" in printed
+    assert "stopped by SIGTERM: 2 of 3 runs are left" in printed

@@ -108,9 +108,9 @@ class Queue:
     def _stop(self, stop: StopRequest) -> None:
         if stop.at_once:
             self._say(f"{stop.name} again: runs are killed")
-        elif self.jobs:
+        elif number := len(self.jobs):
             hint = "; Ctrl-C again to kill them" if stop.name == "SIGINT" else ""
-            self._say(f"{stop.name}: waiting for {len(self.jobs)} runs to save{hint}")
+            self._say(f"{stop.name}: waiting for {number} run{'s' if number > 1 else ''} to save{hint}")
         for job in self.jobs:
             if stop.at_once:
                 job.kill()

@@ -302,6 +302,7 @@ def test_a_second_sigterm_changes_nothing_and_a_second_interrupt_kills(stubs):
     assert time.monotonic() - began < 8
     assert (stop.at_once, stop.exit_code, kinds(queue)) == (True, 75, {})
     assert study.outcome("a")["status"] == "stopped"
+    assert any("waiting for 1 run to save" in line for line in said)
     assert any("runs are killed" in line for line in said)
     assert not Path(f"/proc/{study.words()[0][2]}").exists()
 
