@@ -32,7 +32,8 @@ def print_text(table: Table, console: Console, statistics: Sequence[str] = (*STA
 
 
 def _rich(sheet: Sheet) -> RenderableType:
-    rows = [[cell.replace(" ± ", "±") for cell in row] for row in sheet.rows]  # a figure is not to be broken
+    # neither a figure nor an interval is to be broken
+    rows = [[cell.replace(" ± ", "±").replace(" .. ", "..") for cell in row] for row in sheet.rows]
     cells = [*zip(*rows, strict=True)]
     table = RichTable()
     for k, head in enumerate(sheet.head):

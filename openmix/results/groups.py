@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from openmix.results.naming import NOT_HASHED, Label, flat, label, plain, study_hash
+from openmix.results.naming import NOT_HASHED, Label, flat, label, plain, short_commit, study_hash
 from openmix.results.runs import Run
 from openmix.results.summaries import Summary, summarise
 
@@ -80,7 +80,7 @@ def _notes(runs: Sequence[Run]) -> tuple[str, ...]:
         "threads": lambda run: run.record.get("threads"),
         "device": lambda run: run.record.get("device"),
         "torch": lambda run: _version(run, "torch"),
-        "git_commit": lambda run: run.record.get("git_commit"),
+        "git_commit": lambda run: short_commit(run.record.get("git_commit")),
     }
     notes = []
     for name, part in parts.items():

@@ -10,7 +10,8 @@ from openmix.mixers.catalog import get_method, list_mixers
 from openmix.results.summaries import number
 
 __all__ = [
-    "NOT_HASHED", "Label", "flat", "hyper_parameters", "label", "modes_of", "plain", "study_hash", "transforms_of",
+    "NOT_HASHED", "Label", "flat", "hyper_parameters", "label", "modes_of", "plain", "short_commit", "study_hash",
+    "transforms_of",
 ]  # fmt: skip
 
 # what :func:`openmix.engine.config.config_hash` leaves out; a test holds them equal, as that module is slow to import
@@ -200,6 +201,16 @@ def _walk(value: Any) -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for item in value:
             yield from _walk(item)
+
+
+def short_commit(commit: Any) -> str:
+    """Return a run's commit by 10 of its digits, with the mark of code that differs from it.
+
+    >>> short_commit("5f4a7d2bf01f0e756a4ecce8c9acdbd1393cd4e4-dirty")
+    '5f4a7d2bf0-dirty'
+    """
+    digits, dirty, _ = plain(commit).partition("-dirty")
+    return digits[:10] + dirty
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -5,29 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from openmix.results.differences import Difference, difference
 from openmix.results.groups import Group
 from openmix.results.published import Published
-from openmix.results.statistics import mean_interval, welch_interval
 from openmix.results.summaries import STATISTICS
 
-__all__ = ["Difference", "Figure", "LeftOut", "Row", "Table", "make_row"]
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The mean of a group less that of its baseline.
-
-    Attributes:
-        mean: in the metric's unit.
-        half_width: the 95 % interval is ``mean - half_width .. mean + half_width``; None where n is 1.
-        paired: seed by seed (Student's t) or not (Welch's).
-        n: how many pairs of seeds, or runs of the group where it is not paired.
-    """
-
-    mean: float
-    half_width: float | None
-    paired: bool
-    n: int
+__all__ = ["Figure", "LeftOut", "Row", "Table", "make_row"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +61,8 @@ class LeftOut:
     Attributes:
         folder: its work dir.
         name: of the group that it would be in; empty where that cannot be told.
-        state: ``running``, ``stopped``, ``failed``, ``unfinished``, ``damaged`` or ``repeated`` (a seed's second run).
+        state: ``waiting`` (of a study, not begun), ``running``, ``stopped``, ``failed``, ``unfinished``,
+            ``damaged`` or ``repeated`` (a seed's second run).
         reason: why, as a sentence.
     """
 
@@ -138,22 +122,10 @@ def _figure(group: Group, statistic: str, baseline: Mapping[int, float], publish
         statistics.stdev(known) if len(known) > 1 else None,
         len(known),
         missing,
-        _difference(values, baseline),
+        difference(values, baseline),
         published,
     )
 
 
 def _by_seed(group: Group, statistic: str) -> dict[int, float]:
     return {m.run.seed: m.summary.values[statistic] for m in group.members if statistic in m.summary.values}
-
-
-def _difference(values: Mapping[int, float], baseline: Mapping[int, float]) -> Difference | None:
-    if not values or not baseline:
-        return None
-    paired = values.keys() == baseline.keys()
-    if paired:
-        interval = mean_interval([value - baseline[seed] for seed, value in values.items()])
-    else:
-        interval = welch_interval(list(values.values()), list(baseline.values()))
-    known = interval.half_width == interval.half_width  # not NaN
-    return Difference(interval.mean, interval.half_width if known else None, paired, interval.n)

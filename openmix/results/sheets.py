@@ -4,13 +4,14 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from openmix.results.differences import spelt_mean
 from openmix.results.layout import Notes
 from openmix.results.published import Published
 from openmix.results.published.matching import doubts
 from openmix.results.published.names import DATASETS, NETWORKS
 from openmix.results.published.names import STATISTICS as PUBLISHED_STATISTICS
-from openmix.results.rows import Difference, Figure, Row, Table
-from openmix.results.summaries import STATISTICS
+from openmix.results.rows import Figure, Row, Table
+from openmix.results.summaries import STATISTICS, decimals
 
 __all__ = ["Sheet", "sheets"]
 
@@ -48,19 +49,19 @@ def sheets(table: Table, statistics: Sequence[str] = (*STATISTICS,)) -> list[She
 
 
 def _sheet(rows: Sequence[Row], table: Table, statistics: Sequence[str]) -> Sheet:
-    notes, label = Notes(), rows[0].group.label
+    notes, label, digits = Notes(), rows[0].group.label, decimals(table.metric)
     columns = {"method": [_marked(row.group.name, row.group.notes, notes) for row in rows]}
     if len({row.group.label.epochs for row in rows}) > 1:
         columns["epochs"] = [NOTHING if row.group.label.epochs is None else f"{row.group.label.epochs}" for row in rows]
     columns["n"] = [_count(row) for row in rows]
     for statistic in statistics:
-        columns[statistic.replace("_", " ")] = [_figure(row.figures[statistic], len(row.group.members), notes)
+        columns[statistic.replace("_", " ")] = [_figure(row.figures[statistic], len(row.group.members), digits, notes)
                                                 for row in rows]  # fmt: skip
     baselines = dict.fromkeys(row.baseline for row in rows if row.baseline is not None)
     if len(rows) > 1 and baselines:
         whom = next(iter(baselines)) if len(baselines) == 1 else "baseline"
         columns[f"{statistics[0].replace('_', ' ')}, difference to {whom}"] = [
-            _compared(row, statistics[0], len(baselines) > 1, notes) for row in rows
+            _compared(row, statistics[0], digits, len(baselines) > 1, notes) for row in rows
         ]
     if any(row.published for row in rows):
         columns["published"] = [_published(row, notes) for row in rows]
@@ -104,29 +105,20 @@ def _count(row: Row) -> str:
     return f"{n}, {row.diverged} diverged" if row.diverged else f"{n}"
 
 
-def _figure(figure: Figure, members: int, notes: Notes) -> str:
+def _figure(figure: Figure, members: int, digits: int, notes: Notes) -> str:
     if figure.mean is None:
         return _marked(NOTHING, figure.missing, notes)
-    spread = "" if figure.sd is None else f" ± {figure.sd:.2f}"
     count = "" if figure.n == members else f" (n {figure.n})"
-    return _marked(f"{figure.mean:.2f}{spread}{count}", figure.missing, notes)
+    return _marked(f"{spelt_mean(figure.mean, figure.sd, digits)}{count}", figure.missing, notes)
 
 
-def _compared(row: Row, statistic: str, name_it: bool, notes: Notes) -> str:
+def _compared(row: Row, statistic: str, digits: int, name_it: bool, notes: Notes) -> str:
     if row.baseline == row.group.name:
         return "baseline"
     difference = row.figures[statistic].difference
     if difference is None:
         return NOTHING
-    return _marked(_spelt(difference), [f"to {row.baseline}"] if name_it else [], notes)
-
-
-def _spelt(difference: Difference) -> str:
-    how = "" if difference.paired else " w"
-    if difference.half_width is None:
-        return f"{difference.mean:+.2f}{how}"
-    low, high = difference.mean - difference.half_width, difference.mean + difference.half_width
-    return f"{difference.mean:+.2f} ({low:+.2f} .. {high:+.2f}){how}"
+    return _marked(difference.spelt(digits), [f"to {row.baseline}"] if name_it else [], notes)
 
 
 def _published(row: Row, notes: Notes) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-__all__ = ["STATISTICS", "Summary", "number", "summarise"]
+__all__ = ["STATISTICS", "Summary", "decimals", "number", "summarise"]
 
 STATISTICS = {"last": "last epoch", "median_last10": "median of the last 10 epochs", "best": "best epoch"}
 WINDOW = 10
@@ -36,6 +36,15 @@ def number(value: Any) -> float | None:
         return float(value) if type(value) in (int, float) and math.isfinite(value) else None
     except OverflowError:  # JSON's whole numbers have no end
         return None
+
+
+def decimals(metric: str) -> int:
+    """Return how many decimals a figure has: of per cents two, of losses and of fractions four.
+
+    >>> decimals("top1"), decimals("ece"), decimals("nll_mixed")
+    (2, 4, 4)
+    """
+    return 4 if metric.split("_")[0] in LOWER_IS_BETTER else 2
 
 
 def summarise(validations: Sequence[Mapping[str, Any]], metric: str = "top1") -> Summary:

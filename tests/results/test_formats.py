@@ -51,8 +51,14 @@ def test_no_digit_is_lost_on_a_terminal_of_any_width(study, width):
     text = text_of(read_table([study]), width)
     for figure in ("95.00±0.50", "95.58±0.38", "94.87", "(-1.21", "+2.38)"):
         assert figure in text
-    assert "…" not in text
+    assert "…" not in text and "(-1.21..+2.38)" in text, "an interval is broken"
     assert f"stopped: {study / 'stopped'}" in text.replace("\n", "")
+
+
+def test_losses_have_four_decimals(study):
+    (sheet,) = sheets(read_table([study], metric="nll"), ["last"])
+    assert ("vanilla", "200", "3", "1.0000 ± 0.0000", "baseline") in sheet.rows
+    assert ("mixup a1", "200", "3", "1.0000 ± 0.0000", "+0.0000 (+0.0000 .. +0.0000)") in sheet.rows
 
 
 def test_markdown_has_rows_of_equal_length(study):

@@ -128,7 +128,7 @@ def test_the_head_says_what_differs_between_runs(tmp_path: Path) -> None:
     group = Group("mixup", label, {}, tuple(Member(run, summarise(run.validations)) for run in runs))
     facts = Tree(page(make_table([group])))
     shown = dict(zip((e["text"] for e in facts.find("dt")), (e["text"] for e in facts.find("dd")), strict=True))
-    assert shown["commit"] == "aaaaaaaaaaaa (1 run), aaaaaaaaaaaa-dirty (1 run), unknown (1 run)"
+    assert shown["commit"] == "aaaaaaaaaa (1 run), aaaaaaaaaa-dirty (1 run), unknown (1 run)"
     assert shown["dates"] == "2026-01-02 to 2026-03-02"
     assert shown["runs"] == "3 in 1 group" and shown["seeds"] == "0, 1, 2" and shown["data set"] == "CIFAR-10"
     assert shown["versions"] == "torch 2.14.0, openmix 0.1" and shown["images validated on"] == "1,000"

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from openmix.results.naming import short_commit
 from openmix.results.published.names import DATASETS, NETWORKS
 from openmix.results.report.markup import Element, element
 from openmix.results.rows import Table
@@ -101,8 +102,7 @@ def _dates(runs: Sequence[Run]) -> str:
 
 
 def _commit(record: Mapping[str, Any]) -> str:
-    commit, dirty, _ = str(record.get("git_commit") or "unknown").partition("-dirty")
-    return commit[:12] + dirty
+    return short_commit(record.get("git_commit") or "unknown")
 
 
 def _device(record: Mapping[str, Any]) -> str:

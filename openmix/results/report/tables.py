@@ -6,15 +6,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from openmix.results.differences import Difference, spelt_mean
 from openmix.results.groups import Member
 from openmix.results.published import Published
 from openmix.results.report.charts import look
 from openmix.results.report.markup import Element, element
-from openmix.results.rows import Difference, Row, Table
+from openmix.results.rows import Row, Table
 from openmix.results.runs import Run
-from openmix.results.summaries import LOWER_IS_BETTER, STATISTICS
+from openmix.results.summaries import STATISTICS, decimals
 
-__all__ = ["Notes", "decimals", "group_table", "run_table", "swatch"]
+__all__ = ["Notes", "group_table", "run_table", "swatch"]
 
 
 @dataclass(frozen=True)
@@ -86,11 +87,6 @@ def run_table(table: Table) -> Element:
     return _table("runs", [(title, None) for title in titles], rows)
 
 
-def decimals(metric: str) -> int:
-    """Return how many decimals a figure has: of per cents two, of others four."""
-    return 4 if metric.split("_")[0] in LOWER_IS_BETTER else 2
-
-
 def _run_cells(member: Member, group: str, digits: int) -> list[Element]:
     values, run = member.summary.values, member.run
     status = str(run.record.get("status", "")) + (", diverged" if member.summary.diverged else "")
@@ -153,7 +149,7 @@ def _figure(row: Row, statistic: str, digits: int, notes: Notes) -> Element:
     marks = notes.marks(figure.missing)
     if figure.mean is None:
         return element("td", {"class": "number"}, "–", *marks)
-    text = f"{figure.mean:.{digits}f}" + ("" if figure.sd is None else f" ± {figure.sd:.{digits}f}")
+    text = spelt_mean(figure.mean, figure.sd, digits)
     text += f" (n {figure.n})" if figure.n != len(row.group.members) else ""
     return element("td", {"class": "number", "data-v": repr(figure.mean)}, text, *marks)
 
