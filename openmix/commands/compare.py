@@ -36,8 +36,8 @@ def main(arguments: argparse.Namespace) -> int:
     if len(set(arguments.seeds)) < len(arguments.seeds):
         raise UserError(f"--seeds names a seed twice: {arguments.seeds}")
     folder, console, world = Path(arguments.work_dir), Console(highlight=False), World()
-    cfgs = {(n, s): _load(c, s, folder / n / f"seed_{s}") for n, c in zip(names, arguments.configs, strict=True)
-            for s in arguments.seeds}  # fmt: skip
+    paths = dict(zip(names, arguments.configs, strict=True))
+    cfgs = {(n, s): _load(c, s, folder / n / f"seed_{s}") for n, c in paths.items() for s in arguments.seeds}
     for (name, _), cfg in cfgs.items():
         if cfg.get(f"{arguments.split}_dataloader") is None:
             raise UserError(f"{name} has no {arguments.split}_dataloader to evaluate; try the other --split")
@@ -45,7 +45,7 @@ def main(arguments: argparse.Namespace) -> int:
     with Progress(console=console, disable=not console.is_terminal) as progress:
         for (name, seed), cfg in progress.track(cfgs.items(), description="runs"):
             began = time.perf_counter()
-            runs[name][seed] = metrics = _run(cfg, f"{name}, seed {seed}", arguments.split, world)
+            runs[name][seed] = metrics = _run(cfg, paths[name], arguments.split, world)
             seconds = time.perf_counter() - began
             console.print(f"{name}, seed {seed}: top1 {metrics['top1']:.2f} % in {seconds:.0f} s")
     comparison = Comparison(runs, arguments.split)
@@ -68,17 +68,17 @@ def _read_record(path: Path) -> dict[str, Any]:
         return {}
 
 
-def _run(cfg: Any, name: str, split: str, world: Any) -> dict[str, Any]:
+def _run(cfg: Any, config: str, split: str, world: Any) -> dict[str, Any]:
     """Train a config, continue it or find it finished, and evaluate its last checkpoint."""
     from openmix.engine.config import config_hash
     from openmix.engine.records import describe_run, write_json
     from openmix.engine.run import test, train
 
     # what an earlier call left is taken up if it is of this config and this code, and moved aside if not
-    now, identity = describe_run(config_hash(cfg), name, cfg.randomness.seed, world), ("config_hash", "git_commit")
+    now, identity = describe_run(config_hash(cfg), config, cfg.randomness.seed, world), ("config_hash", "git_commit")
     before = _read_record(Path(cfg.work_dir) / "run.json")
     same = all(before.get(key) == now[key] for key in identity) and "dirty" not in str(now["git_commit"])
-    train(cfg, name, world, resume=same, quiet=True)
+    train(cfg, config, world, resume=same, quiet=True)
     metrics = test(cfg, str(Path(cfg.work_dir) / "checkpoints" / "last.pth"), world, split)
     if split == "test":  # where 'openmix table --record' looks for a run's figures on this split
         write_json(Path(cfg.work_dir) / "test.json", metrics)

@@ -1,12 +1,18 @@
 """Our own figures, a row a run with its provenance: ``docs/benchmarks/DATASET.csv``."""
 
 import csv
+import hashlib
 import io
+import math
+import os
 import re
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path, PurePath
 from typing import Any
+
+from filelock import FileLock
 
 from openmix.engine.files import sha256, write_atomically, writing
 from openmix.errors import UserError
@@ -17,7 +23,7 @@ from openmix.results.run_files import read_json
 from openmix.results.runs import Run
 from openmix.results.summaries import number, summarise
 
-__all__ = ["COLUMNS", "add_rows", "read_rows", "record_runs", "rows_of"]
+__all__ = ["COLUMNS", "add_rows", "read_rows", "record_runs", "rows_of", "when"]
 
 COLUMNS = (
     "dataset", "network", "method", "alpha", "mix_prob", "epochs", "seed", "split", "n_images", "last", "median_last10",
@@ -25,6 +31,8 @@ COLUMNS = (
     "study_hash", "git_commit", "log_sha256", "source",
 )  # fmt: skip
 Record = Mapping[str, str]  # by column
+FIGURES = ("last", "median_last10", "best")
+DECIMALS = 6  # of a figure in per cent: less than an image in a million
 DATE = "%Y-%m-%dT%H:%M:%S%z"
 TEST = "test.json"  # what 'openmix test ... --split test --out WORK_DIR/test.json' makes of a run's last checkpoint
 
@@ -110,13 +118,17 @@ def _row(run: Run, split: str, figures: Mapping[str, Any]) -> Record:
         **{key: record.get(key) for key in ("seed", "world_size", "threads", "device", "config_hash", "git_commit")},
         "torch": versions.get("torch") if isinstance(versions, dict) else None,
         "wall_time_s": _wall_time(record),
-        "date": str(record.get("end_time", ""))[:10],
+        "date": record.get("end_time"),
         "config": _config(str(record.get("config", ""))),
         "study_hash": study_hash(run.config),
         "log_sha256": sha256(run.folder / "metrics.jsonl"),
         "source": "ours",
     }
-    return {column: "" if cells.get(column) is None else plain(cells[column]) for column in COLUMNS}
+    return {column: _spelt(cells.get(column)) for column in COLUMNS}
+
+
+def _spelt(value: Any) -> str:
+    return "" if value is None else plain(round(value, DECIMALS) if isinstance(value, float) else value)
 
 
 def _wall_time(record: Mapping[str, Any]) -> str:
@@ -130,9 +142,24 @@ def _wall_time(record: Mapping[str, Any]) -> str:
     return f"{(ended - began).total_seconds():.0f}"
 
 
+def when(date: str) -> datetime:
+    """Return the moment of a row's ``date``: of old rows the day alone is known; the earliest of all for no date.
+
+    >>> when("") < when("2026-11-29") == when("2026-11-29T01:00:00+0100") < when("2026-11-29T00:00:01+0000")
+    True
+    """
+    for form in (DATE, "%Y-%m-%d"):
+        try:
+            moment = datetime.strptime(date, form)
+        except ValueError:
+            continue
+        return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    return datetime.min.replace(tzinfo=timezone.utc)
+
+
 def _config(path: str) -> str:
     """Return a config's path from ``configs`` on, or its name: where somebody keeps them is nobody's business."""
-    parts = PurePath(re.sub(r", seed -?\d+$", "", path)).parts  # openmix compare names runs so
+    parts = PurePath(path).parts
     return "/".join(parts[parts.index("configs") :] if "configs" in parts else parts[-1:])
 
 
@@ -140,7 +167,7 @@ def read_rows(path: Path) -> list[Record]:
     """Return the rows of a file of records; none where there is no file.
 
     Raises:
-        UserError: it cannot be read, or has other columns.
+        UserError: it cannot be read, has other columns, or a seed or a figure that is no number.
     """
     if not path.exists():
         return []
@@ -150,7 +177,24 @@ def read_rows(path: Path) -> list[Record]:
         raise UserError(f"cannot read {path}: {error}") from error
     if tuple(header) != COLUMNS or any(len(line) != len(COLUMNS) for line in lines):
         raise UserError(f"{path} has rows of other columns than {','.join(COLUMNS)}")
-    return [dict(zip(COLUMNS, line, strict=True)) for line in lines]
+    rows = [dict(zip(COLUMNS, line, strict=True)) for line in lines]
+    for line, row in enumerate(rows, 2):  # the header is the first
+        for column in ("seed", *FIGURES):
+            if not (_is_seed if column == "seed" else _is_figure)(row[column]):
+                raise UserError(f"{path}, row {line}: {column} is {row[column]!r}, which is no number")
+    return rows
+
+
+def _is_seed(text: str) -> bool:
+    return re.fullmatch(r"-?\d{1,18}", text, re.ASCII) is not None
+
+
+def _is_figure(text: str) -> bool:
+    """Tell whether a figure is a number, or not known."""
+    try:
+        return not text or math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def add_rows(path: Path, rows: Iterable[Record]) -> int:
@@ -160,17 +204,24 @@ def add_rows(path: Path, rows: Iterable[Record]) -> int:
         UserError: the file is no such file.
         WriteError: it cannot be written.
     """
-    known = {_identity(row): row for row in read_rows(path)}
-    before = len(known)
-    for row in rows:
-        known.setdefault(_identity(row), row)
-    if len(known) > before:
-        out = io.StringIO()
-        lines = [[row[column] for column in COLUMNS] for row in sorted(known.values(), key=_order)]
-        csv.writer(out, lineterminator="\n").writerows([COLUMNS, *lines])
-        with writing(path):
-            write_atomically(path, lambda beside: beside.write_text(out.getvalue(), encoding="utf-8"))
-    return len(known) - before
+    with _lock(path):
+        known = {_identity(row): row for row in read_rows(path)}
+        before = len(known)
+        for row in rows:
+            known.setdefault(_identity(row), row)
+        if len(known) > before:
+            out = io.StringIO()
+            lines = [[row[column] for column in COLUMNS] for row in sorted(known.values(), key=_order)]
+            csv.writer(out, lineterminator="\n").writerows([COLUMNS, *lines])
+            with writing(path):
+                write_atomically(path, lambda beside: beside.write_text(out.getvalue(), encoding="utf-8"))
+        return len(known) - before
+
+
+def _lock(path: Path) -> FileLock:
+    """Return what keeps this user's other processes on this machine from adding to the file, but leaves none by it."""
+    name = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+    return FileLock(Path(tempfile.gettempdir()) / f"openmix-{os.getuid()}-{name}.lock")
 
 
 def _identity(row: Record) -> tuple[str, ...]:

@@ -37,6 +37,7 @@ def test_figures_are_the_runs_own_on_the_test_split(lab, configs, tmp_path, caps
     runs = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert {name: list(seeds) for name, seeds in runs.items()} == {"vanilla": ["3", "5"], "mixup": ["3", "5"]}
     assert runs["mixup"]["5"]["n"] == 40
+    assert json.loads((tmp_path / "out" / "mixup" / "seed_5" / "run.json").read_text())["config"] == configs[1]
     lab.train(configs[1], tmp_path / "alone", randomness__seed=5)
     checkpoint = str(tmp_path / "alone" / "checkpoints" / "last.pth")
     assert run_command("test", [configs[1], checkpoint, "--split", "test", "--out", str(tmp_path / "alone.json")]) == 0
