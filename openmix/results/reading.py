@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from openmix.errors import UserError, did_you_mean
-from openmix.results.grids.manifest import MANIFEST, Manifest
 from openmix.results.groups import Group, group_runs
 from openmix.results.naming import flat, label, study_hash
 from openmix.results.published.matching import published_like
 from openmix.results.published.names import DATASETS, METHODS, NETWORKS
 from openmix.results.rows import LeftOut, Table, make_row
 from openmix.results.runs import Run, Unreadable, find_runs, read_run
+from openmix.results.studies import not_begun, with_outcomes
 
 __all__ = ["make_table", "read_runs", "read_table"]
 
@@ -32,41 +32,26 @@ def read_table(paths: Sequence[Path], baseline: str | None = None, metric: str =
     Raises:
         UserError: a path is no folder, there are no runs, no run has the metric, or no group the baseline's name.
     """
-    runs, unreadable = read_runs(paths, track)
-    return make_table(runs, [*unreadable, *_not_started(paths)], baseline, metric)
+    waiting = not_begun(paths)
+    runs, unreadable = read_runs(paths, track, none_is_wrong=not waiting)
+    return make_table(runs, [*unreadable, *waiting], baseline, metric)
 
 
-def read_runs(paths: Sequence[Path], track: Track = iter) -> tuple[list[Run], list[LeftOut]]:
+def read_runs(
+    paths: Sequence[Path], track: Track = iter, none_is_wrong: bool = True
+) -> tuple[list[Run], list[LeftOut]]:
     """Return the runs at or below some folders, and what cannot be read there.
 
     Raises:
-        UserError: a path is no folder, or there are no runs.
+        UserError: a path is no folder, or there are no runs and that is wrong.
     """
     folders, refused = find_runs(paths)
-    if not folders and not refused:
+    if not folders and not refused and none_is_wrong:
         raise UserError(f"no runs in {', '.join(map(str, paths))}: a run's work dir has a run.json")
     runs = [read_run(folder) for folder in track(folders)]
     damaged = [*refused, *(run for run in runs if isinstance(run, Unreadable))]
-    return [run for run in runs if isinstance(run, Run)], [LeftOut(u.folder, "", "damaged", u.reason) for u in damaged]
-
-
-def _not_started(paths: Sequence[Path]) -> list[LeftOut]:
-    """Return the entries of studies that have not begun."""
-    waiting: list[LeftOut] = []
-    for path in paths:
-        if (path / MANIFEST).is_file():
-            try:
-                study = Manifest.read(path)
-            except UserError as error:
-                waiting.append(LeftOut(path, "", "damaged", str(error)))
-                continue
-            folders = {entry.name: study.work_dir(entry) for entry in study.entries}
-            waiting += [
-                LeftOut(folder, name, "waiting", "it has not begun")
-                for name, folder in folders.items()
-                if not (folder / "run.json").exists()
-            ]
-    return waiting
+    found = with_outcomes([run for run in runs if isinstance(run, Run)], paths)
+    return found, [LeftOut(u.folder, "", "damaged", u.reason) for u in damaged]
 
 
 def make_table(

@@ -26,6 +26,7 @@ class Run:
         config: the resolved config, read as data (nothing is executed).
         validations: the validation records, in order.
         damaged_lines: how many lines of ``metrics.jsonl`` are no records, but for a last one that a kill cut off.
+        failure: why the queue that ran it last counts it failed; None where none does.
     """
 
     folder: Path
@@ -33,6 +34,7 @@ class Run:
     config: Mapping[str, Any]
     validations: tuple[Mapping[str, Any], ...]
     damaged_lines: int = 0
+    failure: str | None = None
 
     @property
     def seed(self) -> int:
@@ -50,6 +52,8 @@ class Run:
         status, last = self.record["status"], self.validations[-1] if self.validations else None
         reached = "no validation yet" if last is None else f"the last validation is that of epoch {last['epoch']}"
         if status != "done":
+            if self.failure is not None and status in ("running", "failed"):
+                return "failed", f"{self.failure}; {reached}"
             said = {"running": "it runs, or was killed", "stopped": "it was stopped", "failed": "it failed"}[status]
             return status, f"{said}; {reached}"
         if last is None:
