@@ -27,9 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--baseline", metavar="NAME", help="method or row that others are compared with; default vanilla"
     )
-    parser.add_argument("--metric", default="top1", help="of the validation records (default: %(default)s)")
+    parser.add_argument("--metric", help="of the validation records (default: top1)")
     parser.add_argument(
-        "--statistic", choices=STATISTICS, default="all",
+        "--statistic", choices=STATISTICS,
         help="the last epoch's figure, the median of the last 10 epochs, the best; default: a column of each",
     )  # fmt: skip
     parser.add_argument("--format", choices=FORMATS, help="default: what --out ends in, else text")
@@ -43,12 +43,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Print or write the table, or add to the records."""
     if arguments.published:
+        _refuse(arguments, ("record", "out", "format", "baseline", "metric", "statistic"), "--published prints figures")
         return print_published(arguments)
     if arguments.method or arguments.csv:
         raise UserError("--method and --csv are for --published; of runs, --format csv prints the columns")
     if not arguments.paths:
         raise UserError("name work dirs, studies or folders above them, or ask for --published [DATASET [NETWORK]]")
     return _record(arguments) if arguments.record else _show(arguments)
+
+
+def _refuse(arguments: argparse.Namespace, options: Sequence[str], why: str) -> None:
+    """Refuse options that would change nothing.
+
+    Raises:
+        UserError: one of them is given.
+    """
+    given = [f"--{option}" for option in options if getattr(arguments, option) is not None]
+    if given:
+        raise UserError(f"{why}: leave {' and '.join(given)} out")
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -62,14 +74,17 @@ def _show(arguments: argparse.Namespace) -> int:
         raise UserError(f"cannot write {out}: it is a folder; name a file in {', '.join(SUFFIXES)}")
     if out is not None and not out.absolute().parent.is_dir():
         raise UserError(f"cannot write {out}: there is no folder {out.parent}")
-    table = read_table([Path(path) for path in arguments.paths], arguments.baseline, arguments.metric, _track)
+    if kind == "html":
+        _refuse(arguments, ("statistic",), "the report shows every statistic")
+    paths = [Path(path) for path in arguments.paths]
+    table = read_table(paths, arguments.baseline, arguments.metric or "top1", _track)
     if kind == "html" and out is not None:
         from openmix.results.report import write_report
 
         write_report(table, out)
         print(f"wrote {out}")
         return 0
-    text = _text(table, kind, arguments.statistic, to_file=out is not None)
+    text = _text(table, kind, arguments.statistic or "all", to_file=out is not None)
     if out is None:
         with writing("the table"):
             sys.stdout.write(text)
@@ -106,7 +121,7 @@ def _text(table: "Table", kind: str, statistic: str, to_file: bool) -> str:
 
     statistics = (*ALL,) if statistic == "all" else (statistic,)
     if kind == "csv":
-        return csv_text(table)
+        return csv_text(table, statistics)
     if kind != "text":
         return {"markdown": markdown, "latex": latex}[kind](table, statistics)
     console = Console(highlight=False, **({"width": 200, "no_color": True, "force_terminal": False} if to_file else {}))
@@ -128,8 +143,8 @@ def _record(arguments: argparse.Namespace) -> int:
     """Add the runs to the records and say what was added."""
     from openmix.results.benchmarks import record_runs
 
-    if arguments.out or arguments.format:
-        raise UserError("--record writes DIR/DATASET.csv; leave --out and --format out")
+    options = ("out", "format", "baseline", "metric", "statistic")
+    _refuse(arguments, options, "--record writes all statistics of top1 to DIR/DATASET.csv")
     added, known, left_out = record_runs([Path(path) for path in arguments.paths], Path(arguments.record), _track)
     for path, count in added.items():
         print(f"{path}: {count} row{'s' * (count != 1)} added")

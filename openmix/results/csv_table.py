@@ -2,6 +2,7 @@
 
 import csv
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from openmix.results.rows import Figure, LeftOut, Row, Table
@@ -27,21 +28,21 @@ OF_STATISTIC = ("mean", "sd", "n", "missing", "difference", "low", "high", "pair
 LAST = ("baseline", "published_other", "notes", "folder", "reason")
 
 
-def columns() -> list[str]:
-    """Return the header."""
-    return [*FIRST, *(f"{statistic}_{part}" for statistic in STATISTICS for part in OF_STATISTIC), *LAST]
+def columns(statistics: Sequence[str] = (*STATISTICS,)) -> list[str]:
+    """Return the header, with columns for some of :data:`STATISTICS`."""
+    return [*FIRST, *(f"{statistic}_{part}" for statistic in statistics for part in OF_STATISTIC), *LAST]
 
 
-def csv_text(table: Table) -> str:
-    """Return the table as CSV."""
+def csv_text(table: Table, statistics: Sequence[str] = (*STATISTICS,)) -> str:
+    """Return the table as CSV, with columns for some of :data:`STATISTICS`."""
     out = io.StringIO()
-    writer = csv.DictWriter(out, columns(), restval="", lineterminator="\n")
+    writer = csv.DictWriter(out, columns(statistics), restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows([*(_group(row, table.metric) for row in table.rows), *map(_left_out, table.left_out)])
+    writer.writerows([*(_group(row, table.metric, statistics) for row in table.rows), *map(_left_out, table.left_out)])
     return out.getvalue()
 
 
-def _group(row: Row, metric: str) -> dict[str, Any]:
+def _group(row: Row, metric: str, statistics: Sequence[str]) -> dict[str, Any]:
     label = row.group.label
     cells: dict[str, Any] = {
         "state": "done",
@@ -63,8 +64,8 @@ def _group(row: Row, metric: str) -> dict[str, Any]:
         "notes": " | ".join(row.group.notes),
         "folder": " | ".join(str(member.run.folder) for member in row.group.members),
     }
-    for statistic, figure in row.figures.items():
-        cells |= {f"{statistic}_{part}": value for part, value in _figure(figure).items()}
+    for statistic in statistics:
+        cells |= {f"{statistic}_{part}": value for part, value in _figure(row.figures[statistic]).items()}
     return cells
 
 

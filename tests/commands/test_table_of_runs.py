@@ -55,6 +55,29 @@ def test_runs_are_recorded_once(runs, tmp_path, capsys):
     assert [row["method"] for row in rows] == ["mixup", "mixup", "vanilla", "vanilla"]
 
 
+def test_csv_has_the_statistic_that_is_asked_for(runs, capsys):
+    assert run_command("table", [str(runs), "--format", "csv", "--statistic", "best"]) == 0
+    head = next(csv.reader(capsys.readouterr().out.splitlines()))
+    assert "best_mean" in head and not any(column.startswith(("last_", "median_")) for column in head)
+
+
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [
+        (["RUNS", "--out", "x.html", "--statistic", "best"], "--statistic"),
+        (["RUNS", "--record", ".", "--metric", "nll", "--baseline", "mixup"], "--baseline and --metric"),
+        (["--published", "cifar10", "--record", "."], "--record"),
+        (["--published", "--baseline", "foo", "--metric", "nll"], "--baseline and --metric"),
+        (["--published", "--out", "x.md", "--format", "csv"], "--out and --format"),
+    ],
+)
+def test_what_would_be_ignored_is_refused(runs, tmp_path, monkeypatch, capsys, options, refused):
+    monkeypatch.chdir(tmp_path)
+    assert run_command("table", [str(runs) if option == "RUNS" else option for option in options]) == 2
+    assert f"leave {refused} out" in capsys.readouterr().err
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_reader_that_stops_is_no_error(runs):
     command = f"{sys.executable} -m openmix table {runs} --format csv | head -c 1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=60)
