@@ -60,7 +60,8 @@ def _train(arguments: argparse.Namespace) -> int:
     cfg = load_config(arguments.config, changed)
     if arguments.config_hash not in (None, now := config_hash(cfg)):
         raise UserError(
-            f"{arguments.config} is not the config that was asked for: its hash is {now}, not {arguments.config_hash}"
+            f"{arguments.config} is not the config that was asked for: its hash is {now}, not {arguments.config_hash}; "
+            "where it is a study's, 'openmix grid make' writes it and its manifest anew"
         )
     if arguments.wandb:
         cfg.vis_backends = [*(cfg.get("vis_backends") or []), {"type": "WandbVisBackend"}]
