@@ -177,7 +177,7 @@ def read_rows(path: Path) -> list[Record]:
         raise UserError(f"cannot read {path}: {error}") from error
     if tuple(header) != COLUMNS or any(len(line) != len(COLUMNS) for line in lines):
         raise UserError(f"{path} has rows of other columns than {','.join(COLUMNS)}")
-    rows = [dict(zip(COLUMNS, line, strict=True)) for line in lines]
+    rows: list[Record] = [dict(zip(COLUMNS, line, strict=True)) for line in lines]
     for line, row in enumerate(rows, 2):  # the header is the first
         for column in ("seed", *FIGURES):
             if not (_is_seed if column == "seed" else _is_figure)(row[column]):

@@ -176,7 +176,7 @@ def test_csv_has_every_column_as_in_the_files(table):
         (["docs", "--out", "x.xlsx"], "--out x.xlsx: name a file in .md, .csv, .tex, .txt, .html"),
         (["docs", "--out", "x.md", "--format", "csv"], "--out x.md is markdown, and --format says csv"),
         (["docs", "--out", "nowhere/x.md"], "cannot write nowhere/x.md: there is no folder nowhere"),
-        (["docs", "--record", "docs", "--format", "csv"], "leave --out and --format out"),
+        (["docs", "--record", "docs", "--format", "csv"], "leave --format out"),
         (["--published", "cifar10", "r18", "r50"], "takes a data set and a network"),
         (["--published", "cifar1O"], "data set 'cifar1O'; did you mean 'cifar10'?"),
         (["--published", "cifar10", "r81"], "network 'r81'; did you mean 'r18'?"),
