@@ -276,6 +276,16 @@ def refused(world: World, config: str, overrides: dict) -> str:
     return ""
 
 
+def refused_apart(world: World, configs: list[str], overrides: list[dict], resume: bool = False) -> str:
+    """Return what each process is told where each has a config or a work dir of its own."""
+    config, own = configs[world.rank], overrides[world.rank]
+    try:
+        train(load_config(config, own), config, world, resume, quiet=True)
+    except UserError as error:
+        return str(error)
+    return ""
+
+
 def sum_of_ranks(world: World) -> float:
     """Return the sum of rank + 1 over all processes."""
     return float(sum_over_ranks(torch.tensor(world.rank + 1.0)))

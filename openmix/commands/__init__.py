@@ -10,6 +10,7 @@ import errno
 import importlib
 import os
 import pkgutil
+import socket
 import sys
 import traceback
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from openmix.errors import Reported
 from openmix.version import __version__
 
 __all__ = ["main", "process", "run_command", "run_script"]
+
+RANK_AND_SIZE = (("RANK", "SLURM_PROCID"), ("WORLD_SIZE", "SLURM_NTASKS"))  # torchrun's names, and Slurm's
 
 
 class _Process:
@@ -92,13 +95,20 @@ def _run(module: ModuleType, arguments: argparse.Namespace) -> int:
         launched = getattr(arguments, "launcher", "none") != "none"
         others_say_it = launched and os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) != "0"
         if report.exit_code == 1 or not others_say_it:
-            _say(f"{'error: ' if report.exit_code < 75 else ''}{report}")
+            error = "error: " if report.exit_code < 75 else ""
+            _say(f"{error}{_speaker() if launched and report.exit_code == 1 else ''}{report}")
         return report.exit_code
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:  # of a path that somebody typed; other errors have met their messages
             raise
         _say(f"error: a path is longer than the file system allows: {error.filename}")
         return 2
+
+
+def _speaker() -> str:
+    """Say which of several processes speaks, and where it runs, if it does not speak for all."""
+    rank, size = (os.environ.get(a, os.environ.get(b, "")) for a, b in RANK_AND_SIZE)
+    return f"process {rank} of {size} on {socket.gethostname()}: " if size not in ("", "1") else ""
 
 
 def _say(text: str) -> None:

@@ -15,7 +15,8 @@ from openmix.engine.network import interface_towards
 from openmix.errors import Reported, UserError
 
 __all__ = [
-    "Launcher", "World", "broadcast_buffers", "join_world", "leave_at_once", "main_only", "of_main", "sum_over_ranks",
+    "Launcher", "World", "broadcast_buffers", "check_same", "join_world", "leave_at_once", "main_only", "of_main",
+    "sum_over_ranks",
 ]  # fmt: skip
 
 Launcher = Literal["none", "pytorch", "slurm"]
@@ -135,6 +136,23 @@ def main_only(world: World, action: Callable[[], None]) -> None:
     failed = torch.tensor([float(error is not None)], device=world.device)
     if sum_over_ranks(failed).item():
         raise error or UserError("rank 0 found the input wrong")
+
+
+def check_same(world: World, value: str, rule: str) -> None:
+    """Raise UserError on every process unless all of them have the same value.
+
+    Args:
+        world: the processes.
+        value: what this one has, as the message is to spell it.
+        rule: what is to be done about a difference.
+    """
+    if not dist.is_initialized():
+        return
+    values = [""] * world.size
+    dist.all_gather_object(values, value)
+    for rank, other in enumerate(values):
+        if other != values[0]:
+            raise UserError(f"process 0 of {world.size} has {values[0]}, and process {rank} has {other}: {rule}")
 
 
 def sum_over_ranks(tensor: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from openmix.engine.checkpoint_folder import CheckpointFolder
 from openmix.engine.config import config_hash, config_text
 from openmix.engine.damage import DamageLog
 from openmix.engine.deterministic import deterministic_algorithms
-from openmix.engine.distributed import World
+from openmix.engine.distributed import World, check_same
 from openmix.engine.evaluate import evaluate
 from openmix.engine.log import Reporter, open_logger
 from openmix.engine.preprocess import Normalize
@@ -27,6 +27,8 @@ from openmix.errors import Reported, UserError
 from openmix.models.weights import BESIDE
 
 __all__ = ["dry_run", "test", "train"]
+
+SAME_CONFIG = "start all with the same config and options"
 
 
 def train(
@@ -50,7 +52,8 @@ def train(
         Stopped: SIGTERM or SIGUSR1 came, and a checkpoint is saved.
     """
     work_dir, warnings = Path(cfg.work_dir), []
-    found = _checkpoint_to_resume(work_dir, resume, warnings)
+    check_same(world, f"a config of hash {config_hash(cfg)}", SAME_CONFIG)
+    found = _checkpoint_to_resume(work_dir, resume, warnings, world)
     logger, console = open_logger(work_dir, world, quiet)
     with (
         deterministic_algorithms(Randomness(**cfg.get("randomness", {})).deterministic),
@@ -124,6 +127,7 @@ def test(cfg: Config, checkpoint: str, world: World, split: str = "val") -> dict
         UserError: the checkpoint is missing, damaged, or another network's; the config has no such loader.
     """
     key = f"{split}_dataloader"
+    check_same(world, f"a config of hash {config_hash(cfg)}", SAME_CONFIG)
     with open_loader(cfg, key, world) as loader:
         if loader is None:
             raise UserError(f"the config has no {key} to evaluate")
@@ -146,13 +150,22 @@ def dry_run(cfg: Config, work_dir: str, world: World) -> list[str]:
 
 
 def _checkpoint_to_resume(
-    work_dir: Path, resume: bool | str, warnings: list[str]
+    work_dir: Path, resume: bool | str, warnings: list[str], world: World
 ) -> tuple[Path, dict[str, Any]] | None:
-    if isinstance(resume, str):
-        return Path(resume), load_checkpoint(resume)
-    if not resume:
-        return None
-    return CheckpointFolder(work_dir / "checkpoints").newest_good(warnings.append)
+    """Return the checkpoint to continue, which all processes must see alike: each reads it for itself."""
+    found, problem = None, None
+    try:
+        if isinstance(resume, str):
+            found = Path(resume), load_checkpoint(resume)
+        elif resume:
+            found = CheckpointFolder(work_dir / "checkpoints").newest_good(warnings.append)
+    except UserError as error:
+        problem = error
+    seen = f"step {found[1].get('step')} of {found[0].name}" if found else "no checkpoint that it could continue"
+    check_same(world, seen, "the work dir and its checkpoints must lie on a file system that all processes share")
+    if problem:
+        raise problem
+    return found
 
 
 def _take_over(trainer: Trainer, path: Path, state: dict[str, Any]) -> list[str]:

@@ -1,6 +1,7 @@
 """Several processes over gloo: what one process that accumulates computes, resumable, and stopping together."""
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -120,3 +121,34 @@ def test_processes_with_a_torch_loader_equal_one(lab, ranks, tmp_path):
     )
     assert lab.differences(ours, theirs) == []
     assert all(torch.isfinite(v).all() for v in ours.values())
+
+
+def test_processes_with_other_configs_are_refused(lab, ranks, tmp_path):
+    config = lab.write(tmp_path)
+    own = [{"work_dir": str(tmp_path / "run")} for _ in range(2)]
+    own[1]["optim_wrapper.optimizer.lr"] = 0.5
+    told = ranks(2, "refused_apart", configs=[config, config], overrides=own)
+    assert told[0] == told[1]
+    assert re.fullmatch(
+        r"process 0 of 2 has a config of hash \w{16}, and process 1 has a config of hash \w{16}: "
+        "start all with the same config and options",
+        told[0],
+    )
+    assert not (tmp_path / "run").exists()
+
+
+def test_processes_that_see_other_checkpoints_are_refused(lab, ranks, tmp_path):
+    config = lab.write(tmp_path)
+    lab.train(config, tmp_path / "here", stop_after=4)
+    before = sorted(p.name for p in (tmp_path / "here").iterdir())
+    own = [{"work_dir": str(tmp_path / name)} for name in ("here", "there")]  # work dirs are not in the hash
+    told = ranks(2, "refused_apart", configs=[config, config], overrides=own, resume=True)
+    assert (
+        told
+        == [
+            "process 0 of 2 has step 4 of iter_4.pth, and process 1 has no checkpoint that it could continue: "
+            "the work dir and its checkpoints must lie on a file system that all processes share"
+        ]
+        * 2
+    )
+    assert sorted(p.name for p in (tmp_path / "here").iterdir()) == before and not (tmp_path / "there").exists()

@@ -90,7 +90,7 @@ def start(lab: Any, folder: Path, rank: int, how: str, size: int = 2) -> tuple[i
 def test_a_run_ends_when_a_process_hangs(lab, tmp_path, rank, how):
     code, said, seconds = start(lab, tmp_path, rank, how)
     assert code == 1
-    assert f"error: process {rank} of 2 has not answered for 6 s: it hangs, or is gone" in said
+    assert f": process {rank} of 2 has not answered for 6 s: it hangs, or is gone" in said
     assert "Traceback" not in said and "frame #" not in said
     assert seconds < 90
     assert lab.state(tmp_path / "run")["step"] == 3, "the checkpoint of the first epoch"
@@ -124,5 +124,5 @@ def test_a_run_ends_when_a_process_is_killed(lab, tmp_path, rank):
     code, said, _ = start(lab, tmp_path, rank, "SIGKILL")
     assert code == 128 + signal.SIGKILL
     assert f"process {rank} was ended by SIGKILL" in said
-    assert f"error: process {rank} of 2 is gone, or hangs" in said
+    assert f": process {rank} of 2 is gone, or hangs" in said
     assert "Traceback" not in said and "frame #" not in said
