@@ -19,8 +19,8 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import launch
-from elastic_agent import Agent, say
-from torch.distributed import Store, TCPStore
+from elastic_agent import FINAL, Agent, say
+from torch.distributed import DistNetworkError, Store, TCPStore
 from torch.distributed.elastic.agent.server import WorkerSpec
 from torch.distributed.elastic.rendezvous import (
     RendezvousClosedError,
@@ -99,20 +99,27 @@ def rendezvous(store: Store, nnodes: int, address: str | None, patience: float) 
 def run(agent: Agent, where: str) -> int:
     """Run the agent to its end and return the exit code."""
     try:
-        result = agent.run()
-        if result is None:  # torch's word for: there were as many nodes without this one
-            raise RendezvousClosedError
-        agent.code = agent.code if result.is_failed() else 0
-    except RendezvousClosedError:
-        agent.code = agent.verdict() or 1
-        say(f"error: {where} go on or have ended without this one (exit code {agent.code})")
-    except RendezvousTimeoutError:
-        agent.code = 1
-        say(f"error: {where} did not come together within {agent.patience:g} s (RDZV_TIMEOUT)")
-    except RendezvousConnectionError:
-        agent.code = 1
+        agent.code = outcome(agent, where)
+    except (RendezvousConnectionError, DistNetworkError):  # torch's calls of the store, and the agent's own
+        agent.code = agent.code if agent.code in FINAL else 1
         say(f"error: the agent that keeps the rendezvous of {where} is gone")
     return agent.code
+
+
+def outcome(agent: Agent, where: str) -> int:
+    """Return the exit code of a run whose rendezvous is kept to the end."""
+    try:
+        result = agent.run()
+    except RendezvousClosedError:
+        result = None
+    except RendezvousTimeoutError:
+        say(f"error: {where} did not come together within {agent.patience:g} s (RDZV_TIMEOUT)")
+        return 1
+    if result is None:  # torch's word for: there were as many nodes without this one
+        code = agent.verdict() or 1
+        say(f"error: {where} go on or have ended without this one (exit code {code})")
+        return code
+    return agent.code if result.is_failed() else 0
 
 
 @contextlib.contextmanager

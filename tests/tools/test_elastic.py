@@ -23,6 +23,13 @@ with open(f"starts_{rank}", "a+") as file:
     restart = file.tell()
     file.write("x")
 """
+LOSE_THE_KEEPER = """
+keeper = int(open("keeper").read())
+if os.getppid() == keeper:
+    time.sleep(60)
+os.kill(keeper, signal.SIGKILL)
+os._exit(1)
+"""
 HOOK = """
 import os, signal, time
 from pathlib import Path
@@ -135,6 +142,17 @@ def wait_for(*paths: Path) -> None:
         time.sleep(0.02)
 
 
+def wait_for_port(nodes: Nodes) -> None:
+    """Return when the rendezvous is kept."""
+    import socket
+
+    deadline = time.monotonic() + 60
+    with socket.socket() as s:
+        while s.connect_ex(("127.0.0.1", int(nodes.common["PORT"]))) != 0:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+
+
 @pytest.mark.parametrize(
     ("program", "codes", "starts"),
     [
@@ -182,6 +200,17 @@ def test_a_stop_while_the_others_are_awaited(nodes):
     time.sleep(8)
     agent.send_signal(signal.SIGTERM)
     assert finish(agent)[0][0] == 75
+
+
+def test_the_keeper_is_lost(nodes, tmp_path):
+    """The other node's worker fails at once, as it does where it loses its peer, so its agent asks for the verdict."""
+    keeper = nodes.elastic(0, LOSE_THE_KEEPER)
+    (tmp_path / "keeper").write_text(str(keeper.pid))
+    wait_for_port(nodes)
+    other = nodes.elastic(1, LOSE_THE_KEEPER)
+    where = f"2 nodes at 127.0.0.1:{nodes.common['PORT']}"
+    assert finish(other, within=40) == [(1, f"error: the agent that keeps the rendezvous of {where} is gone\n")]
+    assert finish(keeper, within=10) == [(-signal.SIGKILL, "")]  # once its worker is gone as well: it has the pipe, too
 
 
 @pytest.mark.slow
