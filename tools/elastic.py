@@ -6,8 +6,9 @@ adds ``--resume``: whoever is started again goes on from the work dir's newest g
 
     python tools/elastic.py NPROC PROGRAM [ARGUMENT ...]
 
-Environment: PORT and MASTER_ADDR (where the agents meet: an address of one of the nodes, default this one), NNODES,
-MAX_RESTARTS (default 3), RDZV_TIMEOUT (seconds to wait for all nodes, default 600), RDZV_ID (default ``openmix``).
+Environment: NNODES (default 1), MASTER_ADDR and PORT (where the agents meet: an address of one of the nodes; several
+need both), MAX_RESTARTS (default 3), RDZV_TIMEOUT (seconds to wait for all nodes, default 600), RDZV_ID (default
+``openmix``). An empty variable counts as unset.
 """
 
 import contextlib
@@ -20,6 +21,7 @@ from datetime import timedelta
 
 import launch
 from elastic_agent import FINAL, Agent, say
+from launch import variable
 from torch.distributed import DistNetworkError, Store, TCPStore
 from torch.distributed.elastic.agent.server import WorkerSpec
 from torch.distributed.elastic.rendezvous import (
@@ -40,8 +42,8 @@ def main(argv: list[str]) -> int:
     if problem := wrong_input(argv):
         say(f"error: {problem}")
         return launch.EXIT_USER_ERROR
-    nproc, nnodes, host = int(argv[0]), int(os.environ.get("NNODES", "1")), os.environ.get("MASTER_ADDR", "127.0.0.1")
-    port, patience = int(os.environ.get("PORT", "0")), max(1, int(os.environ.get("RDZV_TIMEOUT", "600")))
+    nproc, nnodes, host = int(argv[0]), int(variable("NNODES", "1")), variable("MASTER_ADDR", "127.0.0.1")
+    port, patience = int(variable("PORT", "0")), max(1, int(variable("RDZV_TIMEOUT", "600")))
     for number in launch.STOP_SIGNALS:  # before there are any workers
         signal.signal(number, lambda number, frame: sys.exit(launch.EXIT_STOPPED))
     try:
@@ -54,7 +56,7 @@ def main(argv: list[str]) -> int:
         local_world_size=nproc,
         entrypoint=argv[1],
         rdzv_handler=rendezvous(store, nnodes, address_towards(host, port or 1), patience),
-        max_restarts=int(os.environ.get("MAX_RESTARTS", "3")),
+        max_restarts=int(variable("MAX_RESTARTS", "3")),
     )
     agent = Agent(spec, store, [*argv[1:], "--resume"], patience)
     for number in launch.STOP_SIGNALS:
@@ -71,7 +73,8 @@ def wrong_input(argv: list[str]) -> str:
     resumed = argv[argv.index("--resume") + 1 :] if "--resume" in argv else []
     if (resumed and not resumed[0].startswith("-")) or any(a.startswith("--resume=") for a in argv):
         return "--rdzv resumes the work dir's newest checkpoint; take --resume CHECKPOINT without --rdzv, or load_from"
-    return launch.wrong_environment("NNODES", "PORT", "MAX_RESTARTS", "RDZV_TIMEOUT")
+    numbers = launch.wrong_number("NNODES", "PORT", "MAX_RESTARTS", "RDZV_TIMEOUT")
+    return numbers or launch.missing("MASTER_ADDR", "PORT")
 
 
 def shared_store(host: str, port: int, patience: float) -> tuple[TCPStore, bool]:
@@ -90,7 +93,7 @@ def rendezvous(store: Store, nnodes: int, address: str | None, patience: float) 
     """Return torch's meeting of exactly ``nnodes`` agents, whose names need not resolve to anything."""
     # every round then has a store of its own, kept by its own first process: the node that had it may be gone
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
-    run_id = os.environ.get("RDZV_ID", "openmix")
+    run_id = variable("RDZV_ID", "openmix")
     timeout = RendezvousTimeout(join=timedelta(seconds=patience), last_call=timedelta(seconds=1))
     backend = C10dRendezvousBackend(store, run_id)
     return DynamicRendezvousHandler.from_backend(run_id, store, backend, nnodes, nnodes, address, timeout)

@@ -6,7 +6,8 @@ signals are passed on to the workers, which then have all the time they need to 
 
     python tools/launch.py NPROC PROGRAM [ARGUMENT ...]
 
-Environment: PORT (default: a free one; must be named for several nodes), NNODES, NODE_RANK, MASTER_ADDR.
+Environment: NNODES (default 1), PORT (default: a free one), NODE_RANK and MASTER_ADDR; several nodes need all of them.
+An empty variable counts as unset.
 ``tools/elastic.py`` starts the workers again when one is lost.
 """
 
@@ -24,6 +25,14 @@ EXIT_STOPPED = 75
 EXIT_INTERRUPTED = 130
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
 PR_SET_PDEATHSIG = 1  # Linux: a signal for when the parent is gone
+# what counts from 1, and up to what
+BOUNDS = {"NNODES": (1, sys.maxsize), "PORT": (1, 65535)}
+# without these each of several nodes would take itself for the first, or wait for the others at an address of its own
+OF_SEVERAL_NODES = {
+    "NODE_RANK": "which node this is, from 0",
+    "MASTER_ADDR": "the first node's address",
+    "PORT": "a free one of the first node, the same on all",
+}
 GRACE = 15  # seconds for the others to fail likewise, once one has; they first ask each other who is to blame
 
 Worker = subprocess.Popen[bytes]
@@ -32,16 +41,16 @@ Worker = subprocess.Popen[bytes]
 def main(argv: list[str]) -> int:
     """Start the workers, wait for them, and return 0 or the exit code that says why they failed."""
     nproc = int(argv[0])
-    if problem := wrong_environment("NNODES", "NODE_RANK", "PORT"):
+    if problem := wrong_number("NNODES", "NODE_RANK", "PORT") or missing(*OF_SEVERAL_NODES):
         print(f"error: {problem}", file=sys.stderr)
         return EXIT_USER_ERROR
-    nnodes, node_rank = int(os.environ.get("NNODES", "1")), int(os.environ.get("NODE_RANK", "0"))
+    nnodes, node_rank = int(variable("NNODES", "1")), int(variable("NODE_RANK", "0"))
     if node_rank >= nnodes:
         print(f"error: NODE_RANK counts from 0 to NNODES - 1, got {node_rank} of {nnodes}", file=sys.stderr)
         return EXIT_USER_ERROR
     common = {
-        "MASTER_ADDR": os.environ.get("MASTER_ADDR", "127.0.0.1"),
-        "MASTER_PORT": os.environ.get("PORT") or str(free_port()),
+        "MASTER_ADDR": variable("MASTER_ADDR", "127.0.0.1"),
+        "MASTER_PORT": variable("PORT") or str(free_port()),
         "WORLD_SIZE": str(nproc * nnodes),
     }
     workers: list[Worker] = []
@@ -54,14 +63,27 @@ def main(argv: list[str]) -> int:
     return wait(workers, first)
 
 
-def wrong_environment(*numbers: str) -> str:
-    """Return what is wrong with the variables that describe the nodes, of which these are whole numbers."""
-    for name in numbers:
-        if not os.environ.get(name, "0").isdigit():
-            return f"{name} must be a whole number, got {os.environ[name]!r}"
-    if int(os.environ.get("NNODES", "1")) > 1 and "PORT" not in os.environ:
-        return "several nodes need to agree on a port: set PORT"
+def variable(name: str, default: str = "") -> str:
+    """Return a variable of the environment; an empty one counts as unset."""
+    return os.environ.get(name) or default
+
+
+def wrong_number(*names: str) -> str:
+    """Return which of some variables is no whole number, or too small or large; nothing if all are right."""
+    for name in names:
+        low, high = BOUNDS.get(name, (0, sys.maxsize))
+        text = variable(name, str(low))
+        if not (text.isdecimal() and low <= int(text) <= high):
+            upwards = "up" if high == sys.maxsize else f"to {high}"
+            return f"{name} must be a whole number from {low} {upwards}, got {text!r}"
     return ""
+
+
+def missing(*names: str) -> str:
+    """Return which variables several nodes lack; nothing if all are set, or there is one node."""
+    unset = [f"{name} ({OF_SEVERAL_NODES[name]})" for name in names if not variable(name)]
+    nnodes = variable("NNODES", "1")
+    return f"NNODES={nnodes} needs also {', '.join(unset)}" if unset and int(nnodes) > 1 else ""
 
 
 def free_port() -> int:

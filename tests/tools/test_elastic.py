@@ -229,9 +229,14 @@ def test_nodes_that_do_not_come_are_told_of(nodes):
         pytest.param(
             [],
             {"MAX_RESTARTS": "many"},
-            "error: MAX_RESTARTS must be a whole number, got 'many'",
+            "error: MAX_RESTARTS must be a whole number from 0 up, got 'many'",
             marks=pytest.mark.slow,
         ),
+        ([], {"PORT": "99999"}, "error: PORT must be a whole number from 1 to 65535, got '99999'"),
+        pytest.param(
+            [], {"NNODES": "0"}, "error: NNODES must be a whole number from 1 up, got '0'", marks=pytest.mark.slow
+        ),
+        ([], {"MASTER_ADDR": ""}, "error: NNODES=2 needs also MASTER_ADDR (the first node's address)"),
         pytest.param(
             ["--resume", "a.pth"], {}, "error: --rdzv resumes the work dir's newest checkpoint", marks=pytest.mark.slow
         ),

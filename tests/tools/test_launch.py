@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+NODES = ("NNODES", "NODE_RANK", "MASTER_ADDR", "PORT")
 LAUNCH = Path(__file__).parents[2] / "tools" / "launch.py"
 
 
@@ -22,7 +23,7 @@ def launch(tmp_path) -> Callable[..., subprocess.Popen[str]]:
     def launch(nproc: int, program: str, *arguments: str, **environment: str) -> subprocess.Popen[str]:
         path = tmp_path / "program.py"
         path.write_text(f"import os, signal, sys, time\nrank = int(os.environ['RANK'])\n{program}\n")
-        env = {k: v for k, v in os.environ.items() if k not in ("PORT", "NNODES", "NODE_RANK", "OMP_NUM_THREADS")}
+        env = {k: v for k, v in os.environ.items() if k not in (*NODES, "OMP_NUM_THREADS")}
         command = [sys.executable, str(LAUNCH), str(nproc), str(path), *arguments]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, env=env | environment, stdout=pipe, stderr=pipe, text=True)
@@ -124,7 +125,30 @@ with open(os.path.join(sys.argv[1], str(rank) + '.json'), 'w') as file:
             ("10.0.0.1", "29400", "3")
         }
 
-    def test_several_nodes_must_agree_on_a_port(self, launch):
-        code, _, err = finish(launch(2, "", NNODES="2"))
+    def test_an_empty_variable_is_unset(self, launch, tmp_path):
+        (seen,) = self.seen(launch, tmp_path, 1, **dict.fromkeys(NODES, ""))
+        assert (seen["RANK"], seen["WORLD_SIZE"], seen["MASTER_ADDR"]) == ("0", "1", "127.0.0.1")
+        assert 1 <= int(seen["MASTER_PORT"]) <= 65535
+
+    @pytest.mark.parametrize("value", [None, ""])
+    @pytest.mark.parametrize("name", ["NODE_RANK", "MASTER_ADDR", "PORT"])
+    def test_what_several_nodes_need(self, launch, name, value):
+        where = {"NNODES": "2", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1", "PORT": "29400"} | {name: value}
+        code, _, err = finish(launch(2, "", **{key: text for key, text in where.items() if text is not None}))
         assert code == 2
-        assert err == "error: several nodes need to agree on a port: set PORT\n"
+        assert err.startswith(f"error: NNODES=2 needs also {name} (") and len(err.splitlines()) == 1
+        assert not any(f"{other} (" in err for other in where if other != name)
+
+    @pytest.mark.parametrize(
+        ("environment", "reason"),
+        [
+            ({"NNODES": "0"}, "NNODES must be a whole number from 1 up, got '0'"),
+            ({"NNODES": "two"}, "NNODES must be a whole number from 1 up, got 'two'"),
+            ({"PORT": "99999"}, "PORT must be a whole number from 1 to 65535, got '99999'"),
+            ({"PORT": "0"}, "PORT must be a whole number from 1 to 65535, got '0'"),
+            ({"NODE_RANK": "-1"}, "NODE_RANK must be a whole number from 0 up, got '-1'"),
+            ({"NODE_RANK": "1"}, "NODE_RANK counts from 0 to NNODES - 1, got 1 of 1"),
+        ],
+    )
+    def test_wrong_numbers(self, launch, environment, reason):
+        assert finish(launch(2, "", **environment)) == (2, "", f"error: {reason}\n")
