@@ -26,7 +26,7 @@ def add_slurm_arguments(parser: argparse.ArgumentParser) -> None:
     )
     slurm.add_argument(
         "--sbatch", metavar="OPTIONS", default="",
-        help='further options of sbatch, in one word: --sbatch="--gres=gpu:1 --cpus-per-task=8"',
+        help='further options of sbatch, in one word after a "=": --sbatch="--gres=gpu:1 --cpus-per-task=8"',
     )  # fmt: skip
     slurm.add_argument(
         "--at-most", type=int, metavar="N", help="runs at a time (default: as many as Slurm has room for)"
@@ -50,10 +50,10 @@ def run_on_slurm(manifest: "Manifest", entries: "list[Entry]", arguments: argpar
         return 0
     parts = [left[first : first + LONGEST] for first in range(0, len(left), LONGEST)]
     at_most = max(1, arguments.at_most // len(parts)) if arguments.at_most else None
-    nproc = getattr(arguments, "nproc", 1)
     for names in parts:
         job = ArrayJob(
-            manifest.folder, names, Path.cwd(), arguments.partition, arguments.time, options, at_most, nproc
+            manifest.folder, names, Path.cwd(), arguments.partition, arguments.time, options, at_most,
+            arguments.nproc,
         )  # fmt: skip
         if arguments.dry_run:
             print(job.script())
@@ -68,7 +68,7 @@ def _sbatch_options(arguments: argparse.Namespace) -> list[str]:
         raise UserError(f"--at-most must be at least 1, got {arguments.at_most}")
     for name in ("partition", "time"):
         value = getattr(arguments, name)
-        if value is not None and (not value.isprintable() or not value.strip()):
+        if value is not None and (not value.isprintable() or value.split() != [value]):
             raise UserError(f"--{name} must be a word, got {value!r}")
     try:
         options = shlex.split(arguments.sbatch)

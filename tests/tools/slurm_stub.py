@@ -53,13 +53,19 @@ class Slurm:
             name = f"{job['number']}_{index}" if array else str(job["number"])
             while True:
                 asked = self.requeued().count(name)
-                codes.setdefault(index, []).append(self._once(job, index, bool(array), preempt.pop(index, None)))
+                restarts = {"SLURM_RESTART_COUNT": str(asked)} if asked else {}  # Slurm leaves it out at first
+                codes.setdefault(index, []).append(
+                    self._once(job, index, bool(array), restarts, preempt.pop(index, None))
+                )
                 if self.requeued().count(name) == asked:
                     break
         return codes
 
-    def _once(self, job: Mapping[str, Any], index: int, array: bool, preempt: tuple[Path, int] | None) -> int:
-        variables = {"SLURM_JOB_ID": str(job["number"] + index), "SLURM_JOB_NODELIST": "node[0-1]"}
+    def _once(
+        self, job: Mapping[str, Any], index: int, array: bool, restarts: Mapping[str, str],
+        preempt: tuple[Path, int] | None,
+    ) -> int:  # fmt: skip
+        variables = {"SLURM_JOB_ID": str(job["number"] + index), "SLURM_JOB_NODELIST": "node[0-1]", **restarts}
         variables |= {"SLURM_NTASKS": job["options"].get("ntasks", "1")}
         if array:
             variables |= {"SLURM_ARRAY_JOB_ID": str(job["number"]), "SLURM_ARRAY_TASK_ID": str(index)}

@@ -15,15 +15,23 @@ __all__ = ["ArrayJob", "submit", "write"]
 
 LONGEST = 1000  # runs an array: Slurm's MaxArraySize is 1001 unless a cluster sets another, and indices begin at 0
 
-# $1 of `pass_on` is what the run gets, $2 whether it is to be queued again when it has saved. scancel sends TERM, and
-# what somebody has cancelled must not come back; Slurm itself queues a preempted job again.
-WAIT = """\
-job=${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} waiting=1 again=
-pass_on() { again=$2 waiting=1; kill -s "$1" "$child" 2>/dev/null; }
+# Before and after the line that starts a run in the background. tools/slurm_train.sh has the same lines: Slurm runs a
+# copy of a script, beside which nothing lies that could be shared.
+LISTEN = """\
+job=${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID} waiting=1 again='' early=''
+# SIGNAL AGAIN: hand a signal on, or keep it until there is a run to get it; AGAIN: whether to be queued again
+pass_on() {
+    again=$2 waiting=1
+    if [ "$!" ]; then kill -s "$1" "$!" 2>/dev/null; else early=$1; fi
+}
+begin() { [ "$early" ] && kill -s "$early" "$BASHPID"; exec "$@"; } # in the background
 trap 'pass_on USR1 1' USR1
-trap 'pass_on TERM "$again"' TERM
+trap 'pass_on TERM "$again"' TERM # scancel: what somebody cancels must not come back
+"""
+WAIT = """\
+child=$!
 while [ "$waiting" ]; do waiting=; wait "$child"; code=$?; done
-if [ "$again" ] && { [ "$code" -eq 75 ] || [ "$code" -eq 138 ]; }; then  # 138: before it had loaded
+if [ "$again" ] && { [ "$code" -eq 75 ] || [ "$code" -eq 138 ]; }; then # 138: USR1 before it had loaded
     echo "stopped after saving; $job is queued again"
     scontrol requeue "$job"
 fi
@@ -75,12 +83,12 @@ class ArrayJob:
                 *([f"#SBATCH --time={shlex.quote(self.time)}"] if self.time else []),
                 *([f"#SBATCH {shlex.join(self.options)}"] if self.options else []),
                 "",
+                LISTEN,
                 "names=(",
                 *(f"    {shlex.quote(name)}" for name in self.names),
                 ")",
                 f"cd {shlex.quote(str(self.started_in.absolute()))} || exit 2",
-                f'{shlex.join(command)} "--only=${{names[$SLURM_ARRAY_TASK_ID]}}"{nproc} &',
-                "child=$!",
+                f'begin {shlex.join(command)} "--only=${{names[$SLURM_ARRAY_TASK_ID]}}"{nproc} &',
                 WAIT,
             ]
         )

@@ -127,6 +127,14 @@ def test_what_is_cancelled_saves_and_does_not_come_back(study, slurm, python, tm
     assert slurm.requeued() == []
 
 
+def test_a_signal_before_there_is_a_run_is_not_lost(study, slurm, python, tmp_path):
+    python()
+    submitted(study, entries=study.entries[:1])
+    (job,) = slurm.jobs()
+    job["environment"]["BASH_FUNC_cd%%"] = f'() {{ touch {tmp_path}/ready; sleep 1; builtin cd "$@"; }}'
+    assert slurm.execute(job, preempt={0: (tmp_path / "ready", signal.SIGUSR1)}) == {0: [138, 0]}
+
+
 def test_finished_ones_are_left_out_and_a_growing_study_moves_nobody(study, slurm, python, capsys):
     calls = python()
     submitted(study)
@@ -195,6 +203,8 @@ def test_what_slurm_says_is_passed_on(study, slurm):
         (["--sbatch=--x\n#SBATCH --y"], "takes options of sbatch"),
         (["--sbatch=--array=0-3"], "the array is the study's"),
         (["--partition", "a\nb"], "--partition must be a word"),
+        (["--partition", "gpu --array=0-1"], "--partition must be a word"),
+        (["--time", "12:00:00 --array=0-3"], "--time must be a word"),
     ],
 )
 def test_refused(study, slurm, words, reason):
