@@ -53,6 +53,7 @@ def main(arguments: argparse.Namespace) -> int:
 
     manifest = Manifest.read(Path(arguments.study))
     entries = _chosen(manifest, arguments.only)
+    _check_numbers(arguments)
     _check_slurm(arguments)
     if arguments.slurm:
         return run_on_slurm(manifest, entries, arguments)
@@ -79,6 +80,13 @@ def _chosen(manifest: "Manifest", names: Sequence[str] | None) -> "list[Entry]":
     return [entry for entry in manifest.entries if names is None or entry.name in names]
 
 
+def _check_numbers(arguments: argparse.Namespace) -> None:
+    for option in ("slots", "per_gpu", "nproc"):
+        number = getattr(arguments, option)
+        if number is not None and number < 1:
+            raise UserError(f"--{option.replace('_', '-')} must be a whole number from 1 up, got {number}")
+
+
 def _check_slurm(arguments: argparse.Namespace) -> None:
     """Refuse options of the one way to run that would mean nothing in the other."""
     here = {"--gpus": arguments.gpus, "--slots": arguments.slots, "--per-gpu": arguments.per_gpu > 1}
@@ -96,10 +104,6 @@ def _slots(arguments: argparse.Namespace) -> "list[Slot]":
     from openmix.commands._parallel import cpus
     from openmix.results.grids.slots import cpu_slots, gpu_slots
 
-    for option in ("slots", "per_gpu", "nproc"):
-        number = getattr(arguments, option)
-        if number is not None and number < 1:
-            raise UserError(f"--{option.replace('_', '-')} must be a whole number from 1 up, got {number}")
     there = torch.cuda.device_count() if arguments.slots is None else 0
     if arguments.gpus or there:
         gpus = _gpus(arguments.gpus or ["all"], there)

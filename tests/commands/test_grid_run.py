@@ -73,6 +73,7 @@ def test_gpus_are_counted_among_the_visible_ones(capsys, study, monkeypatch):
         (["--slots", "-1"], "--slots must be a whole number from 1 up, got -1"),
         (["--slots", "2", "--per-gpu", "2"], "--per-gpu is for GPUs"),
         (["--nproc", "2"], "--nproc 2 takes 2 GPUs a run, and 1 cannot be divided so"),
+        (["--slurm", "--nproc", "0"], "--nproc must be a whole number from 1 up, got 0"),
         (["--time", "1:00:00"], "--time: it is for --slurm"),
         (["--slurm", "--gpus", "0"], "--gpus: Slurm says where a run goes"),
         (["--only", "mixup_s3"], "--only mixup_s3: the study has no such run; did you mean 'mixup_s0'?"),
