@@ -44,8 +44,8 @@ def main(argv: list[str]) -> int:
         return launch.EXIT_USER_ERROR
     nproc, nnodes, host = int(argv[0]), int(variable("NNODES", "1")), variable("MASTER_ADDR", "127.0.0.1")
     port, patience = int(variable("PORT", "0")), max(1, int(variable("RDZV_TIMEOUT", "600")))
-    for number in launch.STOP_SIGNALS:  # before there are any workers
-        signal.signal(number, lambda number, frame: sys.exit(launch.EXIT_STOPPED))
+    # torch waits for the keeper in C++, where no handler of Python is heard: until then signals do what they always do
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         store, hosts = shared_store(host, port, patience)
     except RuntimeError as error:

@@ -159,8 +159,8 @@ def end(workers: Sequence[Worker]) -> None:
 
 def exit_code(codes: list[int]) -> int:
     """Return the code of the worker that says most: one that lost its peer fails too, with 1."""
-    order = {EXIT_USER_ERROR: 0, EXIT_STOPPED: 1}
-    code = min(codes, key=lambda code: order.get(code, 2 if code < 0 else 3))
+    order = {EXIT_USER_ERROR: 0, EXIT_STOPPED: 1, EXIT_INTERRUPTED: 2}
+    code = min(codes, key=lambda code: order.get(code, 3 if code < 0 else 4))
     return code if code > 0 else 128 - code
 
 

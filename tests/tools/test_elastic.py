@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -123,8 +124,6 @@ def nodes(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Nodes]:
 
 
 def free_port() -> int:
-    import socket
-
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
@@ -142,13 +141,11 @@ def wait_for(*paths: Path) -> None:
         time.sleep(0.02)
 
 
-def wait_for_port(nodes: Nodes) -> None:
+def wait_for_port(port: int) -> None:
     """Return when the rendezvous is kept."""
-    import socket
-
     deadline = time.monotonic() + 60
     with socket.socket() as s:
-        while s.connect_ex(("127.0.0.1", int(nodes.common["PORT"]))) != 0:
+        while s.connect_ex(("127.0.0.1", port)) != 0:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
@@ -181,36 +178,56 @@ def test_restarts_are_counted(nodes, tmp_path):
 
 
 @pytest.mark.slow
-def test_stop_signals_are_handed_on(nodes, tmp_path):
-    program = """
-signal.signal(signal.SIGUSR1, lambda *_: (time.sleep(1), sys.exit(75)))
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGUSR1, 75), (signal.SIGINT, 130)])
+def test_stop_signals_are_handed_on(nodes, tmp_path, number, code):
+    program = f"signal.signal({int(number)}, lambda *_: (time.sleep(1), sys.exit({code})))"
+    program += """
 open(f"ready_{rank}", "w").close()
 time.sleep(60)
 """
     agents = [nodes.elastic(node, program) for node in (0, 1)]
     wait_for(tmp_path / "ready_0", tmp_path / "ready_1")
     for agent in agents:
-        agent.send_signal(signal.SIGUSR1)
-    assert [code for code, _ in finish(*agents)] == [75, 75]
-
-
-@pytest.mark.slow
-def test_a_stop_while_the_others_are_awaited(nodes):
-    agent = nodes.elastic(0, "")
-    time.sleep(8)
-    agent.send_signal(signal.SIGTERM)
-    assert finish(agent)[0][0] == 75
+        agent.send_signal(number)
+    assert finish(*agents) == [(code, "")] * 2
 
 
 def test_the_keeper_is_lost(nodes, tmp_path):
     """The other node's worker fails at once, as it does where it loses its peer, so its agent asks for the verdict."""
     keeper = nodes.elastic(0, LOSE_THE_KEEPER)
     (tmp_path / "keeper").write_text(str(keeper.pid))
-    wait_for_port(nodes)
+    wait_for_port(int(nodes.common["PORT"]))
     other = nodes.elastic(1, LOSE_THE_KEEPER)
     where = f"2 nodes at 127.0.0.1:{nodes.common['PORT']}"
     assert finish(other, within=40) == [(1, f"error: the agent that keeps the rendezvous of {where} is gone\n")]
     assert finish(keeper, within=10) == [(-signal.SIGKILL, "")]  # once its worker is gone as well: it has the pipe, too
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+def test_a_stop_while_the_keeper_is_awaited(nodes, number):
+    """Somebody listens there who never answers."""
+    with socket.socket() as keeper:
+        keeper.bind(("127.0.0.1", int(nodes.common["PORT"])))
+        keeper.listen()
+        keeper.settimeout(60)
+        agent = nodes.elastic(0, "")
+        with keeper.accept()[0]:
+            time.sleep(0.5)
+            agent.send_signal(number)
+            assert finish(agent, within=10) == [(-number, "")]
+
+
+@pytest.mark.slow
+def test_a_stop_while_the_others_are_awaited(nodes):
+    """Of two runs, one each."""
+    ports = [free_port(), free_port()]
+    agents = [nodes.elastic(0, "", PORT=str(port)) for port in ports]
+    for port in ports:
+        wait_for_port(port)
+    time.sleep(2)
+    for agent, number in zip(agents, (signal.SIGINT, signal.SIGTERM), strict=True):
+        agent.send_signal(number)
+    assert finish(*agents) == [(130, ""), (75, "")]
 
 
 @pytest.mark.slow
