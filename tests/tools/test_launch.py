@@ -54,6 +54,7 @@ def wait_for(*paths: Path) -> None:
         ("sys.exit([75, 0, 75][rank])", 75),
         ("sys.exit([0, 0, 3][rank])", 3),
         ("sys.exit([75, 2, 75][rank])", 2),
+        ("sys.exit([1, 130, 1][rank])", 130),
         ("sys.exit(1) if rank else (time.sleep(1), sys.exit(2))", 2),  # who finds out later is waited for
         # a worker is killed, as for want of memory; those that lost it fail with 1
         ("os.kill(os.getpid(), signal.SIGKILL) if rank == 2 else sys.exit(1)", 137),
@@ -94,6 +95,14 @@ time.sleep(30)
     wait_for(tmp_path / "ready0", tmp_path / "ready1")
     process.send_signal(number)
     assert finish(process)[0] == 75
+
+
+def test_a_killed_launcher_takes_its_workers_along(launch, tmp_path):
+    """They have its pipes as well: those end with the last of them."""
+    process = launch(2, f"open({str(tmp_path)!r} + f'/ready{{rank}}', 'w').close()\ntime.sleep(40)")
+    wait_for(tmp_path / "ready0", tmp_path / "ready1")
+    process.kill()
+    assert finish(process, within=10) == (-signal.SIGKILL, "", "")
 
 
 class TestEnvironment:
