@@ -20,10 +20,10 @@ from common import device_facts, write_report
 from rich.progress import track
 
 BASIC = Path("configs/classification/cifar10/mixups/basic").resolve()
-# of each network: config, images of a micro-batch, steps
+# of each network: config, images of a micro-batch (the recipe's), steps
 NETWORKS = {
-    "ConvNet": (BASIC / "convnet_mixups_CE_none.py", 100, 60),
-    "ResNet-18": (BASIC / "r18_mixups_CE_none.py", 16, 12),
+    "ConvNet": (BASIC / "convnet_mixups_CE_none.py", 100, 90),
+    "ResNet-18": (BASIC / "r18_mixups_CE_none.py", 100, 7),
 }
 RECORDS = 6  # of each run
 
