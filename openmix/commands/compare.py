@@ -70,7 +70,7 @@ def _read_record(path: Path) -> dict[str, Any]:
 
 def _run(cfg: Any, config: str, split: str, world: Any) -> dict[str, Any]:
     """Train a config, continue it or find it finished, and evaluate its last checkpoint."""
-    from openmix.engine.config import config_hash
+    from openmix.engine.config_hash import config_hash
     from openmix.engine.records import describe_run, write_json
     from openmix.engine.run import test, train
 

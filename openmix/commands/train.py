@@ -45,7 +45,8 @@ def main(arguments: argparse.Namespace) -> int:
 
 def _train(arguments: argparse.Namespace) -> int:
     from openmix.engine.build import timeout_of
-    from openmix.engine.config import config_hash, load_config
+    from openmix.engine.config import load_config
+    from openmix.engine.config_hash import config_hash
     from openmix.engine.distributed import join_world
     from openmix.engine.peers import peers_watched
     from openmix.engine.run import train

@@ -1,7 +1,6 @@
 """A config file's way to something that can be trusted: load, override, check."""
 
 import ast
-import hashlib
 import json
 import os
 import pprint
@@ -15,14 +14,12 @@ from mmengine.config import Config
 
 from openmix.engine.check import find_problems
 from openmix.engine.config_files import files_of, read_config
+from openmix.engine.config_hash import plain_values
 from openmix.engine.plain_yaml import PlainLoader
 from openmix.engine.trial import check_build
 from openmix.errors import UserError
 
-__all__ = ["NOT_HASHED", "config_hash", "config_text", "load_config"]
-
-# where a run happens and how it was started: what these say does not change its numbers
-NOT_HASHED = ("work_dir", "resume", "load_from", "vis_backends")
+__all__ = ["config_text", "load_config"]
 
 
 def load_config(path: str, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -94,24 +91,9 @@ def _entries(node: ast.AST) -> dict[str, ast.AST]:
     return {str(i): e for i, e in enumerate(node.elts)} if isinstance(node, ast.List | ast.Tuple) else {}
 
 
-def _plain(value: Any) -> Any:
-    """Return a config's value as builtin dicts and lists."""
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    return value if isinstance(value, str | int | float | bool | None) else repr(value)
-
-
 def config_text(cfg: Mapping[str, Any]) -> str:
     """Return a config as the text of a config file that needs no other."""
-    values = {k: _plain(v) for k, v in cfg.items()}
+    values = {k: plain_values(v) for k, v in cfg.items()}
     text = "".join(f"{k} = {pprint.pformat(v, width=110, sort_dicts=False)}\n" for k, v in values.items())
     # the two numbers that Python cannot read back as it spells them
     return re.sub(r"(?<![\w'\".])(inf|nan)(?![\w'\"])", r'float("\1")', text)
-
-
-def config_hash(cfg: Mapping[str, Any]) -> str:
-    """Return 16 hex digits that identify what a config computes, wherever it is run."""
-    content = {k: _plain(v) for k, v in cfg.items() if k not in NOT_HASHED}
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

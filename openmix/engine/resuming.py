@@ -9,7 +9,7 @@ import torch
 
 from openmix.data.loaders import Loader
 from openmix.data.timeline import Timeline
-from openmix.engine.config import NOT_HASHED
+from openmix.engine.config_hash import NOT_HASHED
 from openmix.engine.distributed import World
 from openmix.engine.records import device_name, git_commit, versions
 from openmix.errors import UserError

@@ -9,7 +9,8 @@ from mmengine.config import Config
 from openmix.engine.build import build_hooks, check_classes, initialise, open_loader, seed_of, without_weights
 from openmix.engine.checkpoint import load_checkpoint
 from openmix.engine.checkpoint_folder import CheckpointFolder
-from openmix.engine.config import config_hash, config_text
+from openmix.engine.config import config_text
+from openmix.engine.config_hash import config_hash
 from openmix.engine.damage import DamageLog
 from openmix.engine.deterministic import deterministic_algorithms
 from openmix.engine.distributed import World, check_same

@@ -13,12 +13,12 @@ __all__ = ["SyncBatchNorm", "SyncBatchNormAct", "synchronize_batchnorm"]
 
 
 class SyncBatchNorm(_BatchNorm):
-    """BatchNorm whose mean and variance in training are those of all processes' images, on any device.
+    """BatchNorm whose mean and variance in training are those of all processes' images, on CPUs.
 
-    torch's own, which is for GPUs alone, is :class:`torch.nn.SyncBatchNorm`; this one computes the same and is for
-    CPUs. Processes count by how many values a channel they have, which may be none. Gradients of weight and bias are
-    each process's own, as everywhere under DistributedDataParallel. Arguments are ``torch.nn.BatchNorm2d``'s; without a
-    process group it is BatchNorm. All processes must call it equally often.
+    torch's own, :class:`torch.nn.SyncBatchNorm`, is for GPUs alone; this one computes the same. Processes count by how
+    many values a channel they have, which may be none. Gradients of weight and bias are each process's own, as
+    everywhere under DistributedDataParallel. Arguments are ``torch.nn.BatchNorm2d``'s; without a process group it is
+    BatchNorm. All processes must call it equally often.
 
     Raises:
         ValueError: in training, if all processes together have one value a channel, or none.
@@ -33,7 +33,7 @@ class SyncBatchNorm(_BatchNorm):
         if not (self.training and dist.is_initialized()):
             return super().forward(input)
         self._check_input_dim(input)
-        output, mean, variance = _normalise(input, self.weight, self.bias, self.eps)  # type: ignore[call-arg]
+        output, mean, variance = _normalise(input, self.weight, self.bias, self.eps)  # type: ignore[call-arg]  as torch types what it decorates
         if self.track_running_stats and self.running_mean is not None and self.running_var is not None:
             tracked = cast("Tensor", self.num_batches_tracked)
             tracked.add_(1)

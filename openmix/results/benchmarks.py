@@ -14,9 +14,10 @@ from typing import Any
 
 from filelock import FileLock
 
+from openmix.engine.config_hash import study_hash
 from openmix.engine.files import sha256, write_atomically, writing
 from openmix.errors import UserError
-from openmix.results.naming import label, plain, study_hash
+from openmix.results.naming import label, plain
 from openmix.results.reading import Track, read_runs
 from openmix.results.rows import LeftOut
 from openmix.results.run_files import read_json

@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from openmix.results.naming import NOT_HASHED, Label, flat, label, plain, short_commit, study_hash
+from openmix.engine.config_hash import hashed, study_hash, without_seed
+from openmix.results.naming import Label, flat, label, plain, short_commit
 from openmix.results.runs import Run
 from openmix.results.summaries import Summary, summarise
 
@@ -133,7 +134,7 @@ def _extras(groups: Sequence[Group], spelt: Sequence[tuple[str, ...]]) -> list[d
     for indices in alike.values():
         if len(indices) == 1:
             continue
-        configs = [flat(_hashed(groups[i].config or {})) for i in indices]
+        configs = [flat(without_seed(hashed(groups[i].config or {}))) for i in indices]
         keys = list(dict.fromkeys(key for config in configs for key in config))
         for key in keys:
             values = [plain(config[key]) if key in config else "-" for config in configs]
@@ -141,11 +142,3 @@ def _extras(groups: Sequence[Group], spelt: Sequence[tuple[str, ...]]) -> list[d
                 for i, value in zip(indices, values, strict=True):
                     extras[i][key] = value
     return extras
-
-
-def _hashed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a config without what makes no other study of it."""
-    kept = {key: value for key, value in config.items() if key not in NOT_HASHED}
-    if isinstance(randomness := kept.get("randomness"), dict):
-        kept["randomness"] = {key: value for key, value in randomness.items() if key != "seed"}
-    return kept

@@ -1,7 +1,5 @@
 """What a config trains, in the words of the published figures: data set, network, method, alpha, epochs."""
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,12 +8,8 @@ from openmix.mixers.catalog import get_method, list_mixers
 from openmix.results.summaries import number
 
 __all__ = [
-    "NOT_HASHED", "Label", "flat", "hyper_parameters", "label", "modes_of", "plain", "short_commit", "study_hash",
-    "transforms_of",
+    "Label", "flat", "hyper_parameters", "label", "modes_of", "plain", "short_commit", "transforms_of",
 ]  # fmt: skip
-
-# what :func:`openmix.engine.config.config_hash` leaves out; a test holds them equal, as that module is slow to import
-NOT_HASHED = ("work_dir", "resume", "load_from", "vis_backends")
 
 DATASETS = {
     "CIFAR10": "cifar10", "CIFAR100": "cifar100", "TinyImageNet": "tiny-imagenet", "ImageNet": "imagenet",
@@ -178,15 +172,6 @@ def flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
         else:
             found[f"{above}{key}"] = value
     return found
-
-
-def study_hash(config: Mapping[str, Any]) -> str:
-    """Return 16 hex digits that a config has in common with the same config of another seed, and no other."""
-    content = {key: value for key, value in config.items() if key not in (*NOT_HASHED, "randomness")}
-    # a config that says nothing of randomness is that of seed 0
-    randomness = {key: value for key, value in _mapping(config.get("randomness")).items() if key != "seed"}
-    content |= {"randomness": randomness} if randomness else {}
-    return hashlib.sha256(json.dumps(content, sort_keys=True, default=repr).encode()).hexdigest()[:16]
 
 
 def transforms_of(config: Mapping[str, Any]) -> set[str]:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from openmix.engine.config_hash import study_hash
 from openmix.errors import UserError, did_you_mean
 from openmix.results.groups import Group, group_runs
-from openmix.results.naming import flat, label, study_hash
+from openmix.results.naming import flat, label
 from openmix.results.published.matching import published_like
 from openmix.results.published.names import DATASETS, METHODS, NETWORKS
 from openmix.results.rows import LeftOut, Table, make_row

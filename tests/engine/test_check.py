@@ -8,7 +8,8 @@ import pytest
 from mmengine.hooks import Hook
 from torch import nn
 
-from openmix.engine.config import config_hash, config_text, load_config
+from openmix.engine.config import config_text, load_config
+from openmix.engine.config_hash import config_hash
 from openmix.errors import UserError
 from openmix.registry import HOOKS, MODELS
 

@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from openmix.engine.config import NOT_HASHED as ENGINES
 from openmix.engine.config import config_text
+from openmix.engine.config_hash import NOT_HASHED, config_hash, study_hash
 from openmix.errors import UserError
-from openmix.results.naming import NOT_HASHED
 from openmix.results.run_files import literal_config
 from openmix.results.runs import Run, Unreadable, find_runs, read_run
 
@@ -24,8 +23,20 @@ def test_a_real_run_is_read_as_it_was_written(lab, tmp_path):
     assert (run.seed, run.max_epochs, run.unfinished, run.damaged_lines) == (0, 2, None, 0)
 
 
-def test_what_no_other_study_differs_in_is_the_engines():
-    assert NOT_HASHED == ENGINES
+def test_what_is_read_has_the_hash_that_the_run_wrote_down(lab, tmp_path):
+    """Tables group by it: it must not depend on how a config is read."""
+    lab.train(lab.write(tmp_path), tmp_path / "run")
+    run = read_run(tmp_path / "run")
+    assert isinstance(run, Run) and config_hash(run.config) == run.record["config_hash"]
+
+
+def test_what_makes_another_study():
+    config = {"a": {"b": (1, 2)}, "randomness": {"seed": 1, "deterministic": True}, **dict.fromkeys(NOT_HASHED, "x")}
+    one = study_hash(config)
+    assert one == study_hash({"a": {"b": [1, 2]}, "randomness": {"deterministic": True}})
+    assert one == study_hash({**config, "randomness": {"seed": 7, "deterministic": True}, "work_dir": "y"})
+    assert one != config_hash(config) and config_hash(config) != config_hash({**config, "randomness": {"seed": 2}})
+    assert one != study_hash({**config, "randomness": {"seed": 1}}) and one != study_hash({**config, "a": 1})
 
 
 def test_a_config_comes_back_from_its_text(tmp_path):

@@ -17,6 +17,7 @@ from openmix.results.grids.manifest import MANIFEST, SCHEMA, Entry, Manifest
 from openmix.results.grids.runs import RUNS, plan
 from openmix.results.grids.scripts import SCRIPTS, script
 from openmix.results.grids.spec import Grid
+from openmix.results.grids.states import is_of, read_record
 from openmix.results.grids.trying import Progress, Tried, ignored_alphas, try_runs
 
 __all__ = ["Made", "make_study"]
@@ -184,11 +185,8 @@ def _write(path: Path, text: str) -> None:
 
 
 def _has_results_of_another(manifest: Manifest, entry: Entry) -> bool:
-    record = _text(manifest.work_dir(entry) / "run.json")
-    try:
-        return record is not None and json.loads(record)["config_hash"] != entry.config_hash
-    except (ValueError, KeyError, TypeError):
-        return False
+    record = read_record(manifest.work_dir(entry))
+    return "config_hash" in record and not is_of(record, entry)
 
 
 def _some(names: list[str]) -> str:

@@ -11,7 +11,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from openmix.errors import UserError
 from openmix.results.grids.manifest import Entry
+from openmix.results.run_files import read_json
 
 __all__ = ["Progress", "is_finished", "is_of", "read_progress", "read_record", "saved_place"]
 
@@ -49,10 +51,9 @@ def read_record(work_dir: Path) -> Mapping[str, Any]:
 
 def _read_json(path: Path) -> Mapping[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        return read_json(path)
+    except UserError:
         return {}
-    return content if isinstance(content, dict) else {}
 
 
 def is_of(record: Mapping[str, Any], entry: Entry) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from openmix.engine.config import config_hash, load_config
+from openmix.engine.config import load_config
+from openmix.engine.config_hash import config_hash
 from openmix.errors import UserError
 from openmix.mixers.catalog import get_method
 from openmix.mixers.mixer import build_mixer
@@ -71,8 +72,7 @@ def representatives(runs: Sequence[PlannedRun]) -> list[PlannedRun]:
 def ignored_alphas(tried: Sequence[Tried]) -> list[str]:
     """Return notes on runs that differ in an alpha alone which their methods do not use."""
     found: dict[str, set[str]] = {}
-    alike = lambda t: repr({k: v for k, v in t.run.settings.items() if k != "alpha"})  # noqa: E731
-    for _, group in itertools.groupby(sorted(tried, key=alike), key=alike):
+    for _, group in itertools.groupby(sorted(tried, key=_but_for_alpha), key=_but_for_alpha):
         same = list(group)
         if len(same) > 1 and not _uses_alpha(same[0].model):
             alphas = found.setdefault(joined(same[0].model["mix_mode"], "+"), set())
@@ -82,6 +82,10 @@ def ignored_alphas(tried: Sequence[Tried]) -> list[str]:
         f"--exclude mix_mode={mode} alpha={sorted(alphas)[-1]} would leave some out"
         for mode, alphas in sorted(found.items())
     ]
+
+
+def _but_for_alpha(tried: Tried) -> str:
+    return repr({name: value for name, value in tried.run.settings.items() if name != "alpha"})
 
 
 def _uses_alpha(model: Mapping[str, Any]) -> bool:

@@ -149,7 +149,8 @@ def _unbroken(values: Array) -> Iterator[slice]:
 
 
 def _tenths(epochs: Array, values: Array, place: _Place) -> tuple[list[int], list[int]]:
-    return tuple(np.rint(FINE * where).astype(int).tolist() for where in (place.x(epochs), place.y(values)))  # type: ignore[return-value]
+    xs, ys = (np.rint(FINE * where).astype(int).tolist() for where in (place.x(epochs), place.y(values)))
+    return xs, ys
 
 
 def _path(xs: list[int], ys: list[int]) -> str:

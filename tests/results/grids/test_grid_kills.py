@@ -112,7 +112,7 @@ def test_a_grid_of_twelve_runs_killed_five_times(lab, tmp_path, record_property)
 
 @pytest.mark.slow
 def test_a_crash_and_a_wrong_config_are_told_and_stop_nothing(lab, tmp_path, monkeypatch):
-    from openmix.engine.config import config_hash
+    from openmix.engine.config_hash import config_hash
 
     (tmp_path / "crashes.py").write_text(CRASHES)
     monkeypatch.syspath_prepend(tmp_path)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from openmix.engine.config import config_hash, load_config
+from openmix.engine.config import load_config
+from openmix.engine.config_hash import config_hash
 from openmix.errors import UserError, WriteError
 from openmix.results.grids import making
 from openmix.results.grids.making import make_study

@@ -216,7 +216,7 @@ def test_refused(study, slurm, words, reason):
 @pytest.mark.slow
 def test_real_runs_of_which_one_is_preempted(lab, slurm, tmp_path, monkeypatch):
     """Ends as the one that nobody disturbed."""
-    from openmix.engine.config import config_hash
+    from openmix.engine.config_hash import config_hash
 
     folder = tmp_path / "study"
     (folder / "configs").mkdir(parents=True)
