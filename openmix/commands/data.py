@@ -6,6 +6,7 @@ Both take a config, whose data sets are meant, or a folder. The same command goe
 import argparse
 
 from openmix.commands import _data_cache, _data_verify
+from openmix.commands._actions import add_actions
 from openmix.commands._parallel import cpus
 
 __all__ = ["add_arguments", "main"]
@@ -13,13 +14,8 @@ __all__ = ["add_arguments", "main"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the subcommands and their options."""
-    commands = parser.add_subparsers(dest="action", required=True, metavar="verify|cache")
-    for name, module in (("verify", _data_verify), ("cache", _data_cache)):
-        summary = (module.__doc__ or "").split("\n")[0]
-        inner = commands.add_parser(name, help=summary, description=module.__doc__)
-        module.add_arguments(inner)
-        inner.add_argument("--jobs", type=int, default=cpus(), metavar="N", help="processes (default: one a CPU)")
-        inner.set_defaults(action=module.main)
+    for action in add_actions(parser, {"verify": _data_verify, "cache": _data_cache}).values():
+        action.add_argument("--jobs", type=int, default=cpus(), metavar="N", help="processes (default: one a CPU)")
 
 
 def main(arguments: argparse.Namespace) -> int:
