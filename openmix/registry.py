@@ -72,7 +72,7 @@ def build_value(value: Any, registry: Registry | None, given: Mapping[str, Any])
 
 
 def build_task(cfg: Any, device: str | None = None) -> tasks.Task:
-    """Build a task; a head without ``in_channels`` gets the backbone's.
+    """Build a task; a part without ``in_channels`` gets those of the part before it, such as a head the backbone's.
 
     Args:
         cfg: the config's ``model``.
@@ -80,12 +80,10 @@ def build_task(cfg: Any, device: str | None = None) -> tasks.Task:
     """
     cfg = dict(cfg)
     with torch.device(device or "cpu"):
-        built = {key: build(cfg[key], MODELS) for key in ("backbone", "neck") if isinstance(cfg.get(key), Mapping)}
-        if isinstance(cfg.get("head"), Mapping):
-            built["head"] = build({**_inferred_channels(cfg["head"], built.get("backbone")), **cfg["head"]}, MODELS)
-        if isinstance(cfg.get("head_one"), Mapping):
-            one = cfg["head_one"]
-            built["head_one"] = build({**_inferred_channels(one, built.get("backbone")), **one}, MODELS)
+        built = {"backbone": build(cfg["backbone"], MODELS)} if isinstance(cfg.get("backbone"), Mapping) else {}
+        for key, before in CHAINS.items():
+            if isinstance(cfg.get(key), Mapping):
+                built[key] = build({**_inferred_channels(cfg[key], built.get(before)), **cfg[key]}, MODELS)
         if isinstance(cfg.get("mix_block"), Mapping):
             built["mix_block"] = _build_mix_block(cfg, built.get("backbone"))
         if isinstance(cfg.get("guide"), Mapping):  # last, so that the network begins as it does without one
@@ -234,8 +232,15 @@ def _schedulers() -> dict[str, Any]:
     return {n: c for n, c in classes.items() if not n.startswith("_") and n not in skipped}
 
 
+BASES = ("SelfSupervised",)  # tasks that are there to be derived from
+# a task's parts, in the order in which they are built, and whose channels each takes
+CHAINS = {
+    "neck": "backbone", "head": "backbone", "head_one": "backbone", "probe": "backbone", "projector": "backbone",
+    "predictor": "projector", "decoder": "backbone",
+}  # fmt: skip
+
 MODELS = _registry("model", {name: getattr(models, name) for name in models.__all__})
-TASKS = _registry("task", {name: entry for name, entry in vars(tasks).items() if name.endswith("Classification")})
+TASKS = _registry("task", {name: entry for name, entry in _classes(tasks, tasks.Task).items() if name not in BASES})
 DATASETS = _registry("dataset", data.SOURCES)
 TRANSFORMS = _registry("transform", {**TRANSFORM_CLASSES, "MmcvTransform": MmcvTransform})
 LOADERS = _registry("loader", data.LOADERS)
@@ -251,9 +256,14 @@ SLOTS = {
     "head": MODELS,
     "head_one": MODELS,
     "mix_block": MODELS,
+    "probe": MODELS,
+    "projector": MODELS,
+    "predictor": MODELS,
+    "decoder": MODELS,
     "loss": MODELS,
     "dataset": DATASETS,
     "loaders": LOADERS,
     "pipeline": TRANSFORMS,
     "transforms": TRANSFORMS,
+    "views": TRANSFORMS,
 }

@@ -42,6 +42,7 @@ LISTS = (
     "loaders",
     "pipeline",
     "transforms",
+    "views",
 )  # where several may stand
 # keys beside a part's own arguments, which say how the run is to use it
 NOTHING: dict[str, Any] = {}
@@ -162,11 +163,16 @@ def _argument(key: str, value: Any, hint: Any, path: str) -> list[Problem]:
         ]
     registry = SLOTS.get(key)
     items = value if isinstance(value, list | tuple) else [value]
-    if registry is not None and any(isinstance(item, Mapping) for item in items):
+    if registry is not None and any(isinstance(part, Mapping) for item in items for part in _flat(item)):
         if items is value and key not in LISTS:
             return [(path, f"must be a dict with 'type', got {value!r}")]
         return _typed(value, registry, path)
     return _value(value, hint, path)
+
+
+def _flat(value: Any) -> Iterable[Any]:
+    """Return the parts of a list of lists, or a value itself."""
+    return [part for item in value for part in _flat(item)] if isinstance(value, list | tuple) else [value]
 
 
 def _modes(names: Iterable[str], path: str) -> list[Problem]:

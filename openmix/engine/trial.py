@@ -65,13 +65,13 @@ def check_build(cfg: Mapping[str, Any]) -> list[Problem]:
         if cfg.get(key) is None or not task or not sections["data_preprocessor"]:
             continue
         for loader in attempt(key, _parts, cfg[key], key) or ():
-            images = attempt(key, _try_loader, loader, key, task, Normalize(sections["data_preprocessor"]))
-            if images is not None:
-                networks = attempt("model", _try_network, cfg["model"], task, images)
+            views = attempt(key, _try_loader, loader, key, task, Normalize(sections["data_preprocessor"]))
+            if views:
+                networks = attempt("model", _try_network, cfg["model"], task, views[0])
                 if networks and (saving := sections.get(saves, settings.CheckpointHook())):
                     attempt(saves, saving.check_best, networks[1:])
                 if key == "train_dataloader" and not problems:
-                    attempt("model", _try_step, task, images, sections["data_preprocessor"])
+                    attempt("model", _try_step, task, views, sections["data_preprocessor"])
     if not problems:
         attempt("sync_bn", check_sync_bn, cfg, task)
         attempt("model_wrapper_cfg", check_division, cfg, task)
@@ -98,15 +98,17 @@ def _try_task(model: Mapping[str, Any]) -> Task:
             return build_task(model)
 
 
-def _try_loader(loader: Mapping[str, Any], key: str, task: Task, normalize: Normalize) -> Tensor | None:
-    """Return a random image (1, C, H, W) as the loader would give it, if its data set tells its layout.
+def _try_loader(loader: Mapping[str, Any], key: str, task: Task, normalize: Normalize) -> tuple[Tensor, ...]:
+    """Return the views of a random image, (1, C, H, W) each, as the loader would give them.
+
+    None of them where the data set does not tell its layout.
 
     Raises:
         UserError: the head has other classes than the data set; the pipeline or the normalisation fails.
     """
     stand_in = _stand_in(_as_tried(loader), length=1)
     if stand_in is None:
-        return None
+        return ()
     with Budget("an image"), contextlib.closing(build(stand_in, LOADERS)) as built:
         check_classes(task, built, key)
         try:
@@ -114,7 +116,7 @@ def _try_loader(loader: Mapping[str, Any], key: str, task: Task, normalize: Norm
         except Exception as error:  # a transform may fail in any way
             reason = f"{type(error).__name__}: {reason_of(error)}"
             raise UserError(f"the pipeline fails on an image: {reason}") from error
-        return normalize.batch(batch).images
+        return normalize.batch(batch).views
 
 
 @torch.no_grad()
@@ -138,14 +140,14 @@ def _try_network(model: Mapping[str, Any], task: Task, images: Tensor) -> list[s
             raise UserError(f"the network fails on images of shape {tuple(images.shape[1:])}: {reason}") from error
 
 
-def _try_step(task: Task, images: Tensor, preprocessor: settings.Preprocessor) -> None:
+def _try_step(task: Task, views: Sequence[Tensor], preprocessor: settings.Preprocessor) -> None:
     """Raise ValueError for what a task finds wrong in its first step with images of this size, such as a grid too fine.
 
     Two of them, without numbers: whatever else goes wrong may be for want of these.
     """
-    pair = images.new_empty((2, *images.shape[1:]), device="meta")
+    pairs = tuple(view.new_empty((2, *view.shape[1:]), device="meta") for view in views)
     numbers = torch.zeros(2, dtype=torch.int64, device="meta")
-    batch = Batch((pair,), numbers, numbers, Normalize(preprocessor).pixel_range.to("meta"))
+    batch = Batch(pairs, numbers, numbers, Normalize(preprocessor).pixel_range.to("meta"))
     try:
         task.to("meta").train()(batch, StepContext(seed=0, epoch=0, step=0, shard=0, progress=0.0))
     except ValueError:
@@ -274,10 +276,10 @@ def _takes_smaller(cfg: Config, loader: Mapping[str, Any]) -> bool:
     try:
         normalize = Normalize(settings.Preprocessor(**cfg.get("data_preprocessor", {})))
         task = _try_task(cfg["model"])
-        images = _try_loader(loader, "train_dataloader", task, normalize)
-        if images is None or min(images.shape[2:]) <= DRY_SIZE:
+        views = _try_loader(loader, "train_dataloader", task, normalize)
+        if len(views) != 1 or min(views[0].shape[2:]) <= DRY_SIZE:
             return False
-        task.to("meta").eval().predict(torch.empty(2, images.shape[1], DRY_SIZE, DRY_SIZE, device="meta"))
+        task.to("meta").eval().predict(torch.empty(2, views[0].shape[1], DRY_SIZE, DRY_SIZE, device="meta"))
     except Exception:  # whatever is wrong will show at the full size
         return False
     return True

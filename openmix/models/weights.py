@@ -31,8 +31,12 @@ CLASSIFIER = re.compile(
 )
 HEAD = "head.fc."
 TRUNK = "backbone."
-# what a task has beside its network: a guide, a momentum encoder, and what learns how to mix
-BESIDE = ("guide.", "learner.", "teacher.", "mix_block.", "head_one.")
+# what a task has beside its network: a guide, a momentum encoder, what learns how to mix, what learning without labels
+# takes
+BESIDE = (
+    "guide.", "learner.", "teacher.", "mix_block.", "head_one.",
+    "probe.", "projector.", "predictor.", "queue.", "decoder.",
+)  # fmt: skip
 DEPTH = 4  # of containers in containers; a file may hold one that holds itself
 SHOWN = 3  # names of each kind in an error message
 

@@ -9,8 +9,9 @@ from openmix.tasks.context import MixContext, StepContext
 from openmix.tasks.mixup_classification import MixUpClassification
 from openmix.tasks.rlmix import RLMixClassification
 from openmix.tasks.samix import SAMixClassification
+from openmix.tasks.selfsup import SelfSupervised
 
 __all__ = [
     "AdAutoMixClassification", "AugMixClassification", "AutoMixClassification", "Classification", "MixContext",
-    "MixUpClassification", "RLMixClassification", "SAMixClassification", "StepContext", "Task",
+    "MixUpClassification", "RLMixClassification", "SAMixClassification", "SelfSupervised", "StepContext", "Task",
 ]  # fmt: skip

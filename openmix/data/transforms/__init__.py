@@ -8,10 +8,11 @@ from openmix.data.transforms.cropmix import CropMix
 from openmix.data.transforms.cutout import Cutout
 from openmix.data.transforms.random_erasing import RandomErasing
 from openmix.data.transforms.timm_auto_augment import TimmAutoAugment
+from openmix.data.transforms.views import Views
 
 __all__ = [
     "TORCHVISION_TRANSFORMS", "TRANSFORMS", "AutoAugment", "ColourRandAugment", "CropMix", "Cutout",
-    "RandomErasing", "TimmAutoAugment",
+    "RandomErasing", "TimmAutoAugment", "Views",
 ]  # fmt: skip
 
 # These take a batch with labels, boxes or key points, several frames, or a matrix: not one image with one label.
@@ -44,4 +45,5 @@ TRANSFORMS: dict[str, type] = {
     "Cutout": Cutout,
     "RandomErasing": RandomErasing,
     "TimmAutoAugment": TimmAutoAugment,
+    "Views": Views,
 }
