@@ -1,8 +1,8 @@
 """What the training loop asks of a loader, and what every loader does alike."""
 
-from collections.abc import Iterator
-from itertools import islice
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain, islice
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -14,7 +14,9 @@ from openmix.data.sources.protocol import Source
 from openmix.data.timeline import Timeline
 from openmix.errors import UserError
 
-__all__ = ["EVALUATION", "BaseLoader", "Loader"]
+__all__ = ["EVALUATION", "BaseLoader", "Loader", "Pipeline", "check_views", "split_views"]
+
+Pipeline = Sequence[Callable[..., Any]]
 
 EVALUATION = -1  # stands for the epoch in the key of an evaluation's draws, where a pipeline has any
 
@@ -135,3 +137,42 @@ class BaseLoader:
             UserError: the set is too small for a single step.
         """
         return Timeline(((0, self.steps_per_epoch),))
+
+
+def check_views(pipeline: Pipeline) -> None:
+    """Raise UserError where a ``Views`` is not the last transform of a pipeline, but before or inside another."""
+    split_views(pipeline)
+
+
+def split_views(pipeline: Pipeline) -> tuple[Pipeline, Sequence[Pipeline]]:
+    """Return what all views of an image share, and what each has of its own.
+
+    A pipeline that does not end in ``Views`` has one view, with nothing of its own.
+
+    Raises:
+        UserError: as by :func:`check_views`.
+
+    >>> split_views([])
+    ([], [()])
+    """
+    if not pipeline:
+        return pipeline, [()]
+    from openmix.data.transforms import Views  # needs torchvision, as whoever made a transform does
+
+    last = pipeline[-1]
+    shared, views = (pipeline[:-1], last.views) if isinstance(last, Views) else (pipeline, [()])
+    if any(isinstance(transform, Views) for transform in _flat([*shared, *chain(*views)])):
+        raise UserError(
+            "Views must be the last transform of a pipeline, not before or inside another one: what is to follow it "
+            "belongs into each of its views"
+        )
+    return shared, views
+
+
+def _flat(transforms: Iterable[Any]) -> Iterator[Any]:
+    """Yield transforms and all that are inside them, as in torchvision's ``RandomApply`` and in our ``ScaleMix``."""
+    for transform in transforms:
+        yield transform
+        for name in ("transforms", "pipeline"):
+            inner = getattr(transform, name, ())
+            yield from _flat(inner if isinstance(inner, Iterable) else ())

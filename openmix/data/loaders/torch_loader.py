@@ -9,7 +9,7 @@ from torch import Tensor
 from openmix.data.batch import Batch
 from openmix.data.loaders.damage import DamageLimit
 from openmix.data.loaders.fused import Decode
-from openmix.data.loaders.protocol import EVALUATION, BaseLoader
+from openmix.data.loaders.protocol import EVALUATION, BaseLoader, check_views
 from openmix.data.loaders.sampling import BatchFetcher
 from openmix.data.loaders.workers import Workers
 from openmix.data.order import Shards, eval_batches, train_batches
@@ -30,8 +30,8 @@ class TorchLoader(BaseLoader):
     Args:
         dataset: the set.
         batch_size: images of one micro-batch.
-        pipeline: transforms of one uint8 (C, H, W) image, in order; the last gives a tensor, or a tuple of them for
-            several views. A source that is in memory is indexed a batch at a time where the pipeline is empty.
+        pipeline: transforms of one uint8 (C, H, W) image, in order; the last gives a tensor, or is ``Views``, which
+            gives several. A source that is in memory is indexed a batch at a time where the pipeline is empty.
         num_workers: worker processes; 0 loads in this one.
         max_damaged: how many different images may turn out damaged, each replaced by the next one of the set.
         decode: how JPEGs are decoded where the pipeline begins with ``RandomResizedCrop``, 'exact' or 'fast'. Either
@@ -44,7 +44,8 @@ class TorchLoader(BaseLoader):
         device: where the batches will go: batches stay on the CPU, in pinned memory if this is a CUDA device.
 
     Raises:
-        UserError: ``batch_size`` below 1, ``num_workers`` or ``max_damaged`` below 0; in use, too many damaged images.
+        UserError: ``batch_size`` below 1, ``num_workers`` or ``max_damaged`` below 0; ``Views`` elsewhere than at the
+            pipeline's end; in use, too many damaged images.
 
     >>> from openmix.data.sources import Synthetic
     >>> loader = TorchLoader(Synthetic(10, (3, 8, 8), 100), batch_size=30)
@@ -68,6 +69,7 @@ class TorchLoader(BaseLoader):
         device: torch.device | str = "cpu",
     ) -> None:
         super().__init__(dataset, batch_size, seed, shards, device)
+        check_views(pipeline)
         self._damage = DamageLimit(max_damaged)
         self._workers = Workers(BatchFetcher(dataset, pipeline, seed, decode), num_workers, self.device.type == "cuda")
 
