@@ -1,6 +1,7 @@
 """Networks as plain modules: backbones, necks, heads, losses, guides, and mixing inside them."""
 
 from openmix.models.adaptive_mask import AdaptiveMask
+from openmix.models.attention_pooling import AttentionPooling
 from openmix.models.backbones import (
     VGG,
     ConvNet,
@@ -26,12 +27,14 @@ from openmix.models.losses import (
     MixCrossEntropy,
     MixSoftmaxBinaryCrossEntropy,
 )
+from openmix.models.mae_decoder import MAEDecoder
 from openmix.models.mix_block import PixelMixBlock
 from openmix.models.necks import GlobalAveragePooling
 
 __all__ = [
-    "VGG", "AdaptiveMask", "ClsHead", "ClsMixupHead", "ConvNet", "DecoupledCrossEntropy", "DenseNet", "EMAGuide",
-    "FrozenGuide", "GlobalAveragePooling", "MixBinaryCrossEntropy", "MixCrossEntropy", "MixSoftmaxBinaryCrossEntropy",
-    "MobileNetV2", "PixelMixBlock", "PreActResNet", "PyramidNet", "ResNeXt", "ResNeXt29_4_24", "ResNeXt_CIFAR",
-    "ResNet", "ResNet_CIFAR", "ShakeShake", "ShakeShakeNeXt", "SpectralResidual", "TimmBackbone", "WideResNet",
+    "VGG", "AdaptiveMask", "AttentionPooling", "ClsHead", "ClsMixupHead", "ConvNet", "DecoupledCrossEntropy",
+    "DenseNet", "EMAGuide", "FrozenGuide", "GlobalAveragePooling", "MAEDecoder", "MixBinaryCrossEntropy",
+    "MixCrossEntropy", "MixSoftmaxBinaryCrossEntropy", "MobileNetV2", "PixelMixBlock", "PreActResNet", "PyramidNet",
+    "ResNeXt", "ResNeXt29_4_24", "ResNeXt_CIFAR", "ResNet", "ResNet_CIFAR", "ShakeShake", "ShakeShakeNeXt",
+    "SpectralResidual", "TimmBackbone", "WideResNet",
 ]  # fmt: skip
