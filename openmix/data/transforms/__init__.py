@@ -7,12 +7,13 @@ from openmix.data.transforms.colour_rand_augment import ColourRandAugment
 from openmix.data.transforms.cropmix import CropMix
 from openmix.data.transforms.cutout import Cutout
 from openmix.data.transforms.random_erasing import RandomErasing
+from openmix.data.transforms.scalemix import CropMixPair, ScaleMix
 from openmix.data.transforms.timm_auto_augment import TimmAutoAugment
 from openmix.data.transforms.views import Views
 
 __all__ = [
-    "TORCHVISION_TRANSFORMS", "TRANSFORMS", "AutoAugment", "ColourRandAugment", "CropMix", "Cutout",
-    "RandomErasing", "TimmAutoAugment", "Views",
+    "TORCHVISION_TRANSFORMS", "TRANSFORMS", "AutoAugment", "ColourRandAugment", "CropMix",
+    "CropMixPair", "Cutout", "RandomErasing", "ScaleMix", "TimmAutoAugment", "Views",
 ]  # fmt: skip
 
 # These take a batch with labels, boxes or key points, several frames, or a matrix: not one image with one label.
@@ -42,8 +43,10 @@ TRANSFORMS: dict[str, type] = {
     "AutoAugment": AutoAugment,
     "ColourRandAugment": ColourRandAugment,
     "CropMix": CropMix,
+    "CropMixPair": CropMixPair,
     "Cutout": Cutout,
     "RandomErasing": RandomErasing,
+    "ScaleMix": ScaleMix,
     "TimmAutoAugment": TimmAutoAugment,
     "Views": Views,
 }

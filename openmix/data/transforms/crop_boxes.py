@@ -1,10 +1,10 @@
-"""The boxes of random resized crops, for a whole batch of images of any sizes."""
+"""The boxes of random resized crops and of what CutMix pastes, for a whole batch of images."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["NUMBERS_A_BOX", "boxes_from"]
+__all__ = ["NUMBERS_A_BOX", "boxes_from", "cutmix_boxes"]
 
 TRIES = 10
 NUMBERS_A_BOX = 2 * TRIES + 2  # area and shape of each try, then y and x
@@ -55,6 +55,25 @@ def boxes_from(
     y = np.floor(np.where(fit, ys[..., 0] * (height - h + 1), (height - h) / 2))
     x = np.floor(np.where(fit, xs[..., 0] * (width - w + 1), (width - w) / 2))
     return np.stack([y, y + h, x, x + w], axis=-1).astype(np.int64)
+
+
+def cutmix_boxes(size: int, numbers: np.ndarray) -> np.ndarray:
+    """Return CutMix's boxes in a square: 1 - lam of its area about a centre, clipped at the borders.
+
+    Args:
+        size: edge of the square in pixels.
+        numbers: (..., 3), uniform in [0, 1): lam, and the centre's y and x.
+
+    Returns:
+        int64 (..., 4): ``(y0, y1, x0, x1)``, half-open. The half of an edge is rounded down, as CropMix's authors do.
+
+    >>> cutmix_boxes(32, np.array([0.75, 0.5, 0.0])).tolist()  # 16 x 16, half of it beyond the left border
+    [8, 24, 0, 8]
+    """
+    share, y, x = np.moveaxis(numbers, -1, 0)
+    half = (size * np.sqrt(1 - share)).astype(np.int64) // 2
+    centre = np.stack([y, y, x, x], axis=-1)
+    return ((size * centre).astype(np.int64) + half[..., None] * np.array([-1, 1, -1, 1])).clip(0, size)
 
 
 def _largest(height: np.ndarray, width: np.ndarray, ratio: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openmix.data.transforms.crop_boxes import NUMBERS_A_BOX, boxes_from
+from openmix.data.transforms.crop_boxes import NUMBERS_A_BOX, boxes_from, cutmix_boxes
 from openmix.data.transforms.cropmix_settings import NUMBERS, CropMixSettings
 from openmix.ops.random import sample_beta
 
@@ -217,12 +217,9 @@ def sample_shares(shape: float, pairs: np.ndarray, generator: torch.Generator | 
 
 def _pasting(number: np.ndarray, size: int, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the box of each step, int64 (B, 3, 4), and whether it is pasted into what is there, bool (B, 3)."""
-    share, y, x, coin = np.moveaxis(numbers, -1, 0)
-    half = (size * np.sqrt(1 - share)).astype(np.int64) // 2
-    centre = np.stack([y, y, x, x], axis=-1)
-    ends = (size * centre).astype(np.int64) + half[..., None] * np.array([-1, 1, -1, 1])
     lacking = np.arange(1, VIEWS) >= number[:, None]
-    return np.where(lacking[..., None], 0, ends.clip(0, size)), lacking | (coin > 0.5)
+    boxes = cutmix_boxes(size, numbers[..., :3])
+    return np.where(lacking[..., None], 0, boxes), lacking | (numbers[..., 3] > 0.5)
 
 
 def _pixel_shares(pasted: np.ndarray, into: np.ndarray, size: int) -> np.ndarray:
