@@ -12,8 +12,9 @@ from openmix.engine.distributed import World
 from openmix.engine.sharding import Sharded
 from openmix.engine.wrapper_settings import FullyShard, wrapper_of
 from openmix.errors import UserError
+from openmix.models.split_batchnorm import SplitBatchNorm
 from openmix.models.sync_batchnorm import synchronize_batchnorm
-from openmix.tasks import MixUpClassification, RLMixClassification, Task
+from openmix.tasks import MixUpClassification, MoCo, RLMixClassification, Task
 from openmix.tasks.learned import LearnedMixing
 
 __all__ = ["Replicated", "check_division", "check_sync_bn", "wrap"]
@@ -55,11 +56,11 @@ def wrap(cfg: Mapping[str, Any], task: Task, world: World) -> Replicated | Shard
     check_division(cfg, task)
     if world.size == 1:
         return Replicated(task, task)
-    if cfg.get("sync_bn"):
+    for option, module in _to_synchronise(cfg, task).items():
         try:
-            synchronize_batchnorm(task, world.device)
+            synchronize_batchnorm(module, world.device)
         except ValueError as error:
-            raise UserError(f"sync_bn: {error}") from error
+            raise UserError(f"{option}: {error}") from error
     wrapper = wrapper_of(cfg)
     if isinstance(wrapper, FullyShard):
         return Sharded(task, world, wrapper)
@@ -75,14 +76,29 @@ def wrap(cfg: Mapping[str, Any], task: Task, world: World) -> Replicated | Shard
 
 def check_sync_bn(cfg: Mapping[str, Any], task: Task) -> None:
     """Raise UserError if ``sync_bn`` is on and not for this task, on any number of processes."""
-    if cfg.get("sync_bn") and (reason := _unequal_passes(task)):
+    if not cfg.get("sync_bn"):
+        return
+    if reason := _unequal_passes(task):
         raise UserError(f"sync_bn is not for this task: {reason}; processes would wait for what others do not send")
+    split = next((m for m in task.modules() if isinstance(m, SplitBatchNorm)), None)
+    if split is not None:
+        raise UserError(
+            f"sync_bn lets BatchNorm see the images of all processes at once, and splits={split.splits} a part of one "
+            "process's: leave one of them out"
+        )
 
 
 def check_division(cfg: Mapping[str, Any], task: Task) -> None:
     """Raise UserError if ``model_wrapper_cfg`` divides a task that it cannot, on any number of processes."""
     if isinstance(wrapper_of(cfg), FullyShard) and (reason := _indivisible(task)):
         raise UserError(f"FullyShard is not for this task: {reason}; leave model_wrapper_cfg out")
+
+
+def _to_synchronise(cfg: Mapping[str, Any], task: Task) -> dict[str, nn.Module]:
+    """Return which part of a task has BatchNorm over all processes, by the option that says so."""
+    if cfg.get("sync_bn"):
+        return {"sync_bn": task}
+    return {"key_splits=0": task.teacher} if isinstance(task, MoCo) and task.key_splits == 0 else {}
 
 
 def _unequal_passes(task: Task) -> str:

@@ -30,11 +30,12 @@ from openmix.models.losses import (
 from openmix.models.mae_decoder import MAEDecoder
 from openmix.models.mix_block import PixelMixBlock
 from openmix.models.necks import GlobalAveragePooling
+from openmix.models.projectors import ProjectionMLP
 
 __all__ = [
     "VGG", "AdaptiveMask", "AttentionPooling", "ClsHead", "ClsMixupHead", "ConvNet", "DecoupledCrossEntropy",
     "DenseNet", "EMAGuide", "FrozenGuide", "GlobalAveragePooling", "MAEDecoder", "MixBinaryCrossEntropy",
-    "MixCrossEntropy", "MixSoftmaxBinaryCrossEntropy", "MobileNetV2", "PixelMixBlock", "PreActResNet", "PyramidNet",
-    "ResNeXt", "ResNeXt29_4_24", "ResNeXt_CIFAR", "ResNet", "ResNet_CIFAR", "ShakeShake", "ShakeShakeNeXt",
-    "SpectralResidual", "TimmBackbone", "WideResNet",
+    "MixCrossEntropy", "MixSoftmaxBinaryCrossEntropy", "MobileNetV2", "PixelMixBlock", "PreActResNet", "ProjectionMLP",
+    "PyramidNet", "ResNeXt", "ResNeXt29_4_24", "ResNeXt_CIFAR", "ResNet", "ResNet_CIFAR", "ShakeShake",
+    "ShakeShakeNeXt", "SpectralResidual", "TimmBackbone", "WideResNet",
 ]  # fmt: skip
