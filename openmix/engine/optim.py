@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from openmix.data.timeline import Timeline
-from openmix.engine import schedulers  # noqa: F401  registers its schedulers
+from openmix.engine import optimizers, schedulers  # noqa: F401  they register theirs
 from openmix.engine.content import is_count, is_plain, spell
 from openmix.engine.param_groups import apply_multipliers, groups_of, split_groups
 from openmix.engine.settings import OptimWrapper, ParamwiseCfg

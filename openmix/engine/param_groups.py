@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from torch import nn
 from torch.optim import Optimizer
 
+from openmix.engine.layer_decay import layer_scales
 from openmix.engine.settings import ParamwiseCfg
 from openmix.errors import UserError
 
@@ -32,10 +33,12 @@ def split_groups(groups: Iterable[dict[str, Any]], task: nn.Module, cfg: Paramwi
         cfg: who gets what.
 
     Raises:
-        UserError: a custom key that is in no parameter's name.
+        UserError: a custom key that is in no parameter's name; layers that cannot be told apart.
     """
+    scales = {} if cfg.layer_decay == 1 else layer_scales(task, cfg.layer_decay)
     owned: dict[int, _Own] = {}
-    for p, own in _owned(task, cfg):
+    for name, p, own in _owned(task, cfg):
+        own = own._replace(lr_mult=own.lr_mult * scales.get(name, 1.0))
         owned.setdefault(id(p), own)  # a shared one is what its first owner makes of it
     divided: list[dict[str, Any]] = []
     for group in groups:
@@ -94,7 +97,7 @@ class _GroupsOf(Optimizer):
         return [group for group in self.optimizer.param_groups if group.get("name") == self.name]
 
 
-def _owned(task: nn.Module, cfg: ParamwiseCfg) -> Iterator[tuple[nn.Parameter, _Own]]:
+def _owned(task: nn.Module, cfg: ParamwiseCfg) -> Iterator[tuple[str, nn.Parameter, _Own]]:
     keys = sorted(cfg.custom_keys, key=lambda key: (-len(key), key))
     names = [name for name, _ in task.named_parameters()]
     for key in keys:
@@ -104,13 +107,14 @@ def _owned(task: nn.Module, cfg: ParamwiseCfg) -> Iterator[tuple[nn.Parameter, _
             raise UserError(f"paramwise_cfg.custom_keys: no parameter's name contains {key!r}{hint}")
     for path, module in task.named_modules():
         is_norm = "Norm" in type(module).__name__  # torch's and timm's all have it in their names
-        for name, p in module.named_parameters(recurse=False):
-            key = next((key for key in keys if key in f"{path}.{name}"), None)
+        for own_name, p in module.named_parameters(recurse=False):
+            name = f"{path}.{own_name}" if path else own_name
+            key = next((key for key in keys if key in name), None)
             if key is not None:
-                yield p, _Own(**cfg.custom_keys[key])
+                yield name, p, _Own(**cfg.custom_keys[key])
             elif is_norm:
-                yield p, _Own(decay_mult=cfg.norm_decay_mult)
-            elif name == "bias":
-                yield p, _Own(decay_mult=cfg.bias_decay_mult)
+                yield name, p, _Own(decay_mult=cfg.norm_decay_mult)
+            elif own_name == "bias":
+                yield name, p, _Own(decay_mult=cfg.bias_decay_mult)
             else:
-                yield p, _Own(decay_mult=cfg.flat_decay_mult if p.ndim == 1 else 1.0)
+                yield name, p, _Own(decay_mult=cfg.flat_decay_mult if p.ndim == 1 else 1.0)

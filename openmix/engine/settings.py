@@ -15,12 +15,14 @@ __all__ = [
     "DefaultHooks",
     "DistCfg",
     "EnvCfg",
+    "KnnCfg",
     "LoggerHook",
     "OptimWrapper",
     "ParamwiseCfg",
     "Preprocessor",
     "Randomness",
     "TrainCfg",
+    "ValCfg",
 ]
 
 METRICS = ("top1", "top5", "nll", "ece")  # of every task, for best.pth
@@ -51,6 +53,39 @@ class TrainCfg:
             raise ValueError(f"a run takes at least 1 epoch or step, got {lengths}")
         if self.val_interval is not None and self.val_interval < 1:
             raise ValueError(f"val_interval must be at least 1, got {self.val_interval}")
+
+
+@dataclass(frozen=True)
+class KnnCfg:
+    """``val_cfg.knn``: classify validation images by their nearest training images, see ``evaluation.knn``.
+
+    Attributes:
+        k: how many vote. Default 200, as in the published figures on CIFAR-10.
+        temperature: of the votes, above 0. Default 0.1, as there.
+        features: 'backbone', what the trunk gives, pooled; or 'projection', what a contrastive loss compares.
+    """
+
+    k: int = 200
+    temperature: float = 0.1
+    features: Literal["backbone", "projection"] = "backbone"
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ValueError(f"k must be at least 1, got {self.k}")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature must be above 0, got {self.temperature}")
+
+
+@dataclass(frozen=True)
+class ValCfg:
+    """``val_cfg``: what validation does beside the task's own metrics.
+
+    Attributes:
+        knn: dict(k=200, temperature=0.1, features='backbone'), see :class:`KnnCfg`, adds ``top1_knn``; the training
+            set, seen through the validation pipeline, goes through the network at every validation. None does not.
+    """
+
+    knn: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -92,14 +127,20 @@ class ParamwiseCfg:
             that fits counts. A schedule's own rates (``max_lr``) are multiplied as well; a floor (``eta_min``) is the
             same for all. ``momentum``, in [0, 1), is for SGD and its like; 0 is plain gradient steps, whatever
             ``nesterov`` says. A schedule that moves momentum (OneCycleLR, CyclicLR) sets that of all its groups.
+        layer_decay: for fine-tuning, in (0, 1]: each of the backbone's layers has so much of the learning rate of the
+            one behind it, and the last one and the head have the whole; an ``lr_mult`` counts besides. Of a ViT the
+            layers are the embeddings and each block. 1, the default, treats all alike; MAE's for ViT-B is 0.65.
     """
 
     norm_decay_mult: float = 1.0
     bias_decay_mult: float = 1.0
     flat_decay_mult: float = 1.0
     custom_keys: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    layer_decay: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"layer_decay must be above 0 and at most 1, got {self.layer_decay}")
         for key, custom in self.custom_keys.items():
             if unknown := custom.keys() - {"lr_mult", "decay_mult", "momentum"}:
                 what = ", ".join(sorted(unknown))
@@ -193,8 +234,8 @@ class CheckpointHook:
         interval: epochs between checkpoints (steps where ``by_epoch`` is False); the last epoch is always saved.
         by_epoch: count epochs rather than steps.
         max_keep_ckpts: how many of the newest to keep, at least 2: one alone may be the one being written.
-        save_best: the validation metric whose best value ``best.pth`` holds: top1, top5, nll, ece, or the top1_NAME of
-            another network that the task evaluates; None keeps no best.
+        save_best: the validation metric whose best value ``best.pth`` holds: top1, top5, nll, ece, the top1_NAME of
+            another network that the task evaluates, or top1_knn where ``val_cfg.knn`` is there; None keeps no best.
         type: 'CheckpointHook', for configs that spell it out.
     """
 
@@ -247,6 +288,7 @@ class DefaultHooks:
 SECTIONS: dict[str, type[Any]] = {
     "data_preprocessor": Preprocessor,
     "train_cfg": TrainCfg,
+    "val_cfg": ValCfg,
     "optim_wrapper": OptimWrapper,
     "default_hooks": DefaultHooks,
     "randomness": Randomness,
@@ -259,4 +301,5 @@ NESTED: dict[str, type[Any]] = {
     "env_cfg.dist_cfg": DistCfg,
     "optim_wrapper.clip_grad": ClipGrad,
     "optim_wrapper.paramwise_cfg": ParamwiseCfg,
+    "val_cfg.knn": KnnCfg,
 }

@@ -37,6 +37,12 @@ BESIDE = (
     "guide.", "learner.", "teacher.", "mix_block.", "head_one.",
     "probe.", "projector.", "predictor.", "queue.", "decoder.",
 )  # fmt: skip
+# how MAE's own code begins the names of what is there for pre-training alone
+MAE_DECODER = ("decoder_", "mask_token")
+# what stands behind a trunk's last block, and what pre-training may have done without: the norm of averaged tokens and
+# the attention pooling of timm's transformers, a neck with weights, the norm before a probe
+BEHIND = re.compile(r"^(backbone\.net\.(?:fc_norm|attn_pool)|neck|norm)\.")
+FC_NORM = f"{TRUNK}net.fc_norm"
 DEPTH = 4  # of containers in containers; a file may hold one that holds itself
 SHOWN = 3  # names of each kind in an error message
 
@@ -47,8 +53,9 @@ class Fitted:
 
     Attributes:
         weights: all that the module's ``load_state_dict`` wants.
-        own: those of them that are the module's own, because the file has a classifier of another number of classes, or
-            none: to be trained before the network is of use.
+        own: those of them that are the module's own: a classifier, because the file has one of another number of
+            classes, or none; and what stands before it, such as attention pooling, because the file has none. They are
+            to be trained before the network is of use.
         ignored: the file's names that the network needs not: a teacher's, copies of averaged weights.
         style: whose names they were.
     """
@@ -57,6 +64,12 @@ class Fitted:
     own: tuple[str, ...]
     ignored: tuple[str, ...]
     style: str
+
+    @property
+    def begins_anew(self) -> tuple[str, ...]:
+        """The parts that are the module's own, by name: 'head', or what else has weights in :attr:`own`."""
+        parts = (BEHIND.match(key) for key in self.own)
+        return tuple(dict.fromkeys(part[1] if part else HEAD.partition(".")[0] for part in parts))
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -129,7 +142,8 @@ def fit_weights(weights: Mapping[str, Tensor], module: nn.Module) -> Fitted:
         module: with a ``backbone`` and a ``head.fc``; it is not changed.
 
     Returns:
-        The weights; a classifier of another number of classes is the module's own, as in fine-tuning.
+        The weights; a classifier of another number of classes is the module's own, as in fine-tuning, and so is what
+        stands before it and the file knows nothing of: the norm of averaged tokens, pooling with weights.
 
     Raises:
         UserError: the weights are another network's; the message names the first few that are missing, unexpected (a
@@ -143,8 +157,10 @@ def fit_weights(weights: Mapping[str, Tensor], module: nn.Module) -> Fitted:
     prefixes = [TRUNK, *(f"{TRUNK}{name}." for name, _ in backbone.named_children())]
     attempts = [(style, _rename(kept, style, prefixes, target)) for style in STYLES if style.suits(backbone)]
     style, renamed = max(attempts, key=lambda attempt: _score(attempt[1], target))
-    own = _own_head(renamed, target)
-    fitted = {key: value for key, value in renamed.items() if key not in own}
+    own = (*_own_parts(renamed, target), *_own_head(renamed, target))
+    dropped = _replaced_norm(renamed, target) if any(key.startswith(FC_NORM) for key in own) else ()
+    ignored += dropped
+    fitted = {key: value for key, value in renamed.items() if key not in (*own, *dropped)}
     # files that are older than this counter lack it, and BatchNorm with a momentum does not read it
     counters = {k: v for k, v in target.items() if k.endswith(".num_batches_tracked") and k not in fitted}
     # a guide has weights of its own, and an average begins anew
@@ -187,7 +203,7 @@ def _without_copies(
         for key in weights
         if key in copies
         or (has_trunk and key.startswith("backbone_k."))
-        or (key.startswith(BESIDE) and key not in target)
+        or (key.startswith((*BESIDE, *MAE_DECODER)) and key not in target)
         or (not has_head and _is_classifier(key) and not {key, TRUNK + key} & target.keys())
     )
     return {key: value for key, value in weights.items() if key not in ignored}, ignored
@@ -230,6 +246,19 @@ def _own_head(renamed: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> tu
     if ours is None or (theirs is not None and (theirs.shape == ours.shape or theirs.shape[1:] != ours.shape[1:])):
         return ()
     return head
+
+
+def _own_parts(renamed: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Return the names of the parts behind the trunk of which the file has nothing at all."""
+    found = {match[1] for key in renamed if key in target and (match := BEHIND.match(key))}
+    return tuple(key for key in target if (match := BEHIND.match(key)) and match[1] not in found)
+
+
+def _replaced_norm(renamed: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Return the names of the norm of all tokens, which that of averaged ones takes the place of."""
+    of_tokens = (f"net.norm.{name}" for name in ("weight", "bias"))
+    names = {candidate for name in of_tokens for candidate in (TRUNK + name, name, name.removeprefix("net."))}
+    return tuple(key for key in renamed if key in names and key not in target)
 
 
 def _check(fitted: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
