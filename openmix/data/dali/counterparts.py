@@ -3,8 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from openmix.data.dali.chain import Sometimes
 from openmix.data.dali.colour import ColorJitter, RandAugment, TrivialAugmentWide
 from openmix.data.dali.cropmix import CropMixed
+from openmix.data.dali.pasted import Pasted
+from openmix.data.dali.photometric import Blur, Grey, Solarise
 from openmix.data.dali.stages import CenterCrop, Erase, Flip, RandomCrop, RandomResizedCrop, Resize, Stage
 from openmix.errors import UserError
 
@@ -21,6 +24,7 @@ def counterparts(pipeline: Sequence[Callable[..., Any]]) -> list[Stage]:
 
     from openmix.data.transforms.cropmix import CropMix
     from openmix.data.transforms.cutout import Cutout
+    from openmix.data.transforms.scalemix import CropMixPair, ScaleMix
 
     stages: dict[type, Callable[[Any], Stage]] = {
         v2.RandomResizedCrop: RandomResizedCrop,
@@ -29,9 +33,15 @@ def counterparts(pipeline: Sequence[Callable[..., Any]]) -> list[Stage]:
         v2.RandomCrop: RandomCrop,
         v2.RandomHorizontalFlip: Flip,
         v2.ColorJitter: ColorJitter,
+        v2.RandomGrayscale: lambda transform: Sometimes([Grey()], transform.p),
+        v2.GaussianBlur: Blur,
+        v2.RandomSolarize: lambda transform: Sometimes([Solarise(transform)], transform.p),
+        v2.RandomApply: lambda transform: Sometimes(counterparts(transform.transforms), transform.p),
         v2.RandAugment: RandAugment,
         v2.TrivialAugmentWide: TrivialAugmentWide,
         CropMix: CropMixed,
+        ScaleMix: lambda transform: Pasted(transform, counterparts(transform.pipeline)),
+        CropMixPair: lambda transform: Pasted(transform, counterparts(transform.pipeline)),
         Cutout: Erase,
     }
     for transform in pipeline:

@@ -1,6 +1,5 @@
 """What DALI is fed with: the encoded images of one batch and every number that was drawn for them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openmix.data.dali.stages import Stage
+from openmix.data.dali.branches import Branches
 from openmix.data.decoding import decode
 from openmix.data.jpeg import is_one_piece, read_frame
 from openmix.data.loaders.damage import intact
@@ -69,12 +68,12 @@ class EncodedFetcher:
 
     Args:
         dataset: the set.
-        stages: what draws, in order.
+        stages: what draws.
         seed: part of the key.
     """
 
-    def __init__(self, dataset: Source, stages: Sequence[Stage], seed: int) -> None:
-        self.dataset, self.stages, self.seed = dataset, tuple(stages), seed
+    def __init__(self, dataset: Source, stages: Branches, seed: int) -> None:
+        self.dataset, self.stages, self.seed = dataset, stages, seed
 
     def __getitems__(self, request: Request) -> EncodedBatch | UserError:
         """Return the batch of one request, or what is wrong."""
@@ -116,16 +115,7 @@ class EncodedFetcher:
 
     def _draw(self, sizes: Tensor, generator: torch.Generator) -> list[np.ndarray]:
         """Return what the stages draw for images of these sizes (B, 2)."""
-        inputs: list[np.ndarray] = []
-        for stage in self.stages:
-            drawn, sizes = stage.draw(sizes, generator)
-            inputs += [tensor.numpy() for tensor in drawn]
-        if (sizes != sizes[0]).any():
-            raise UserError(
-                "a pipeline must end in images of one size (by RandomResizedCrop, CenterCrop or Resize to height and "
-                f"width); this one ends in {tuple(sizes[0].tolist())} and others"
-            )
-        return inputs
+        return [tensor.numpy() for tensor in self.stages.draw(sizes, generator)]
 
 
 def _as_pixmap(image: Tensor) -> np.ndarray:

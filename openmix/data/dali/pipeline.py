@@ -2,14 +2,14 @@
 
 import gc
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from openmix.data.dali.branches import Branches
 from openmix.data.dali.encoded import EncodedBatch, Request
-from openmix.data.dali.stages import RandomResizedCrop, Stage
 from openmix.errors import UserError
 
 __all__ = ["DaliPipeline", "import_dali", "pixels_of"]
@@ -31,10 +31,10 @@ def import_dali() -> None:
 
 
 class DaliPipeline:
-    """Turns encoded batches into images.
+    """Turns encoded batches into views of their images.
 
     Args:
-        stages: what is done to the images, in order.
+        stages: what is done to the images.
         batch_size: the largest batch.
         num_threads: CPU threads.
         prefetch: batches that are worked on ahead of the one that is asked for.
@@ -44,14 +44,14 @@ class DaliPipeline:
 
     def __init__(
         self,
-        stages: Sequence[Stage],
+        stages: Branches,
         batch_size: int,
         num_threads: int,
         prefetch: int,
         device: torch.device,
         refetch: Callable[[Request], EncodedBatch],
     ) -> None:
-        self.stages = tuple(stages)
+        self.stages = stages
         self.refetch = refetch
         self.device = device
         self.options: dict[str, Any] = {
@@ -68,8 +68,8 @@ class DaliPipeline:
         """Let DALI go. Closing twice is allowed."""
         self._closed, self._idle = True, None
 
-    def run(self, batches: Iterable[EncodedBatch]) -> Iterator[tuple[EncodedBatch, Tensor]]:
-        """Yield each batch with its images, uint8 (B, 3, H, W) in channels-last memory.
+    def run(self, batches: Iterable[EncodedBatch]) -> Iterator[tuple[EncodedBatch, tuple[Tensor, ...]]]:
+        """Yield each batch with the views of its images, uint8 (B, 3, H, W) each, in channels-last memory.
 
         One image that DALI does not decode ends DALI's pipeline. As a batch depends on nothing that came before it,
         another pipeline goes on from there; the batch in question is read anew and decoded by us, so that what is
@@ -92,8 +92,8 @@ class DaliPipeline:
         if feed.error is not None:
             raise feed.error
 
-    def _alone(self, batch: EncodedBatch) -> tuple[EncodedBatch, Tensor]:
-        """Return one batch with its images; what DALI cannot decode is decoded by us."""
+    def _alone(self, batch: EncodedBatch) -> tuple[EncodedBatch, tuple[Tensor, ...]]:
+        """Return one batch with its views; what DALI cannot decode is decoded by us."""
         try:
             (only,) = self._stream(_Feed([batch]))  # to its end, so that the pipeline is used again
             return only
@@ -109,8 +109,8 @@ class DaliPipeline:
         except RuntimeError as error:
             raise UserError(f"DALI fails in this pipeline: {_reason(error)}") from error
 
-    def _stream(self, feed: "_Feed") -> Iterator[tuple[EncodedBatch, Tensor]]:
-        """Yield the batches of a feed with their images, from where it is to its end."""
+    def _stream(self, feed: "_Feed") -> Iterator[tuple[EncodedBatch, tuple[Tensor, ...]]]:
+        """Yield the batches of a feed with their views, from where it is to its end."""
         pipeline, inlet = self._idle or self._build()
         self._idle = None
         inlet.feed = feed
@@ -119,13 +119,13 @@ class DaliPipeline:
             if self._closed:
                 raise _ClosedError("this loader is closed")
             try:
-                (images,) = pipeline.share_outputs()
+                outputs = pipeline.share_outputs()
             except StopIteration:
                 break
-            pixels = pixels_of(images)
+            views = tuple(map(pixels_of, outputs))
             pipeline.release_outputs()
             pipeline.schedule_run()
-            yield feed.given.popleft(), pixels
+            yield feed.given.popleft(), views
         pipeline.reset()
         self._idle = pipeline, inlet  # what went through to its end is used again, as building takes up to a second
 
@@ -133,40 +133,18 @@ class DaliPipeline:
         """Return a pipeline and what it is fed through."""
         from nvidia.dali import fn, pipeline_def  # pyright: ignore[reportPrivateImportUsage]
 
-        conditional = any(stage.conditional for stage in self.stages)
-        dimensions = [1, *(n for stage in self.stages for n in stage.inputs)]
+        device = "mixed" if self.device.type == "cuda" else "cpu"
+        dimensions = [1, *self.stages.inputs]
         inlet = _Inlet()
 
-        @pipeline_def(enable_conditionals=conditional)
+        @pipeline_def(enable_conditionals=self.stages.conditional)
         def graph() -> Any:
             nodes = fn.external_source(source=inlet, num_outputs=len(dimensions), batch=True, ndim=dimensions)
-            return self._graph(nodes)
+            return self.stages.graph(nodes[0], nodes[1:], device)
 
         pipeline: Any = graph(**self.options)
         pipeline.build()
         return pipeline, inlet
-
-    def _graph(self, nodes: Sequence[Any]) -> Any:
-        """Return the node of the finished images, given those of the inputs.
-
-        DALI rewrites this function where a stage is conditional, and does not know assignment expressions.
-        """
-        from nvidia.dali import fn
-
-        on_gpu = self.device.type == "cuda"
-        images, inputs, stages = nodes[0], list(nodes[1:]), self.stages
-        device = "mixed" if on_gpu else "cpu"
-        if stages and isinstance(stages[0], RandomResizedCrop):
-            count = len(stages[0].inputs)
-            images = stages[0].decode(images, inputs[:count], device)
-            inputs, stages = inputs[count:], stages[1:]
-        else:
-            images = fn.decoders.image(images, device=device, adjust_orientation=False)
-        for stage in stages:
-            count = len(stage.inputs)
-            images = stage.graph(images, inputs[:count])
-            inputs = inputs[count:]
-        return images
 
 
 def pixels_of(images: Any) -> Tensor:

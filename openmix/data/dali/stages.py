@@ -52,7 +52,7 @@ class RandomResizedCrop:
     conditional = False
 
     def __init__(self, transform: Any) -> None:
-        self.size = tuple(transform.size)
+        self.size, self.crops = tuple(transform.size), (self,)
         self.scale, self.ratio = transform.scale, transform.ratio
         self.filter = _filter(transform)
 
@@ -66,7 +66,11 @@ class RandomResizedCrop:
         numbers = torch.rand(len(sizes), 1, NUMBERS_A_BOX, generator=generator, dtype=torch.float64).numpy()
         boxes = torch.from_numpy(boxes_from(heights, widths, low, high, numbers, self.ratio))[:, 0]
         anchor, shape = boxes[:, 0::2], boxes[:, 1::2] - boxes[:, 0::2]
-        return [anchor.int(), shape.int()], torch.tensor(self.size).expand_as(sizes)
+        return [anchor.int(), shape.int()], self.draw_after(len(sizes), generator)[1]
+
+    def draw_after(self, count: int, generator: torch.Generator) -> Drawn:
+        """Draw all but the crop, for so many images: nothing."""
+        return [], torch.tensor(self.size).expand(count, 2)
 
     def decode(self, encoded: Any, inputs: Sequence[Any], device: str) -> Any:
         """Return the resized boxes of encoded images."""

@@ -7,11 +7,12 @@ from typing import Any
 import torch
 
 from openmix.data.batch import Batch
+from openmix.data.dali.branches import Branches
 from openmix.data.dali.counterparts import counterparts
 from openmix.data.dali.encoded import EncodedBatch, EncodedFetcher, Request
 from openmix.data.dali.pipeline import DaliPipeline, import_dali
 from openmix.data.loaders.damage import DamageLimit
-from openmix.data.loaders.protocol import EVALUATION, BaseLoader
+from openmix.data.loaders.protocol import EVALUATION, BaseLoader, split_views
 from openmix.data.loaders.workers import Workers
 from openmix.data.order import Shards, eval_batches, train_batches
 from openmix.data.sources.protocol import Source
@@ -34,7 +35,9 @@ class DaliLoader(BaseLoader):
         pipeline: torchvision's transforms, as for the other loaders, in order. Those with a counterpart:
             ``RandomResizedCrop`` (decoded no further than the box, where it comes first), ``Resize``, ``CenterCrop``,
             ``RandomCrop``, ``RandomHorizontalFlip``, ``ColorJitter``, ``RandAugment``, ``TrivialAugmentWide`` (DALI's
-            operations, :mod:`openmix.data.dali.colour` says how they differ), ``CropMix`` and ``Cutout``.
+            operations, :mod:`openmix.data.dali.colour` says how they differ), ``RandomGrayscale``, ``GaussianBlur``,
+            ``RandomSolarize``, ``RandomApply``, ``CropMix``, ``ScaleMix``, ``CropMixPair`` and ``Cutout``. It may
+            end in ``Views``: each image is then decoded once for all of them.
         num_threads: DALI's CPU threads, which decode.
         num_workers: processes that read and draw; 0 does so in this one, between two steps.
         prefetch: batches that are made ahead. Default 2, DALI's.
@@ -44,7 +47,8 @@ class DaliLoader(BaseLoader):
         device: where the images are made; decoding is on the GPU where this is one.
 
     Raises:
-        UserError: DALI is not installed, a transform has no counterpart, a number is too small.
+        UserError: DALI is not installed, a transform has no counterpart, ``Views`` is not the last one, a number is too
+            small.
     """
 
     def __init__(
@@ -65,7 +69,8 @@ class DaliLoader(BaseLoader):
         if min(num_threads, prefetch) < 1:
             raise UserError(f"num_threads and prefetch must be at least 1, not {num_threads} and {prefetch}")
         import_dali()
-        stages = counterparts(pipeline)
+        shared, views = split_views(pipeline)
+        stages = Branches(counterparts(shared), [counterparts(view) for view in views])
         fetcher = EncodedFetcher(dataset, stages, seed)
         self._damage = DamageLimit(max_damaged)
         self._workers = Workers(fetcher, num_workers)
@@ -91,10 +96,10 @@ class DaliLoader(BaseLoader):
 
     def _run(self, requests: list[Request]) -> Iterator[Batch]:
         """Yield the batches of these requests, in order."""
-        for encoded, images in self._pipeline.run(self._workers.answer(requests)):
+        for encoded, views in self._pipeline.run(self._workers.answer(requests)):
             self._damage.check(encoded.damaged)
-            yield self._batch(encoded, images)
+            yield self._batch(encoded, views)
 
-    def _batch(self, encoded: EncodedBatch, images: torch.Tensor) -> Batch:
+    def _batch(self, encoded: EncodedBatch, views: tuple[torch.Tensor, ...]) -> Batch:
         index = torch.from_numpy(encoded.request.indices)
-        return Batch((images,), encoded.labels, index, damaged=encoded.damaged)
+        return Batch(views, encoded.labels, index, damaged=encoded.damaged)

@@ -3,18 +3,20 @@
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from openmix.data.batch import Batch
+from openmix.data.dali.counterparts import counterparts
 from openmix.data.dali.pipeline import import_dali, pixels_of
-from openmix.data.dali.stages import decode_random_crop
-from openmix.data.loaders.protocol import BaseLoader
+from openmix.data.dali.reader_graphs import CropAndFlip, ReaderGraph, ReaderViews
+from openmix.data.loaders.protocol import BaseLoader, split_views
 from openmix.data.order import Shards
 from openmix.data.sources.files import FileSource
 from openmix.data.sources.protocol import Source
 from openmix.data.sources.recordio import RecordIO
 from openmix.errors import UserError
-from openmix.ops.random import derive_seed
+from openmix.ops.random import derive_seed, generator_for
 
 __all__ = ["DaliReaderLoader"]
 
@@ -37,7 +39,9 @@ class DaliReaderLoader(BaseLoader):
     Args:
         dataset: ``RecordIO`` of one file with an index, or a set of files.
         batch_size: images of one micro-batch.
-        pipeline: ``RandomResizedCrop``, and perhaps ``RandomHorizontalFlip``; DALI draws for them.
+        pipeline: ``RandomResizedCrop``, and perhaps ``RandomHorizontalFlip``; DALI draws for them. Or ``Views`` alone,
+            each beginning with ``RandomResizedCrop``, ``ScaleMix`` or ``CropMixPair``: DALI draws the crops, and what
+            :class:`~openmix.data.loaders.DaliLoader` has counterparts of may follow, drawn as there.
         num_threads: DALI's CPU threads.
         shuffle_window: images from which the next one is drawn. Default 1024, DALI's.
         seed: of the order and of the draws.
@@ -63,25 +67,25 @@ class DaliReaderLoader(BaseLoader):
         super().__init__(dataset, batch_size, seed, shards, device)
         if min(num_threads, shuffle_window) < 1:
             raise UserError(f"num_threads and shuffle_window must be at least 1, not {num_threads}, {shuffle_window}")
-        self.crop, self.flip = _crop_and_flip(pipeline)
+        self.stages = _stages(pipeline)
         self.reader = _reader(dataset)
         self.num_threads, self.shuffle_window = num_threads, shuffle_window
         import_dali()
 
     def epoch(self, epoch: int, *, start_step: int = 0) -> Iterator[tuple[int, Batch]]:
         """Yield ``(shard, micro-batch)`` of a training epoch; what is before ``start_step`` is read and dropped."""
-        pipeline = self._build(derive_seed(self.seed, "dali", epoch, self.shards.rank) % 2**31)
+        pipeline = self._build(epoch)
         for step in range(self.steps_per_epoch):
             for shard in self.shards.own():
                 try:
-                    images, labels = pipeline.run()
+                    *views, labels = pipeline.run()
                 except RuntimeError as error:
                     raise UserError(
                         f"DALI cannot read an image of {self.reader[0]}; DaliLoader replaces what is damaged, and "
                         f"'openmix data verify' finds it: {str(error).splitlines()[0]}"
                     ) from error
                 if step >= start_step:
-                    yield shard, self._batch(images, labels)
+                    yield shard, self._batch(views, labels)
 
     def indices(self, epoch: int, step: int) -> list[torch.Tensor]:
         """Return nothing: DALI does not tell."""
@@ -98,31 +102,39 @@ class DaliReaderLoader(BaseLoader):
     def close(self) -> None:
         """Do nothing: a pipeline ends with its epoch."""
 
-    def _batch(self, images: Any, labels: Any) -> Batch:
-        pixels = pixels_of(images)
-        classes = torch.from_dlpack(labels.as_tensor()).reshape(len(pixels)).long()
-        return Batch((pixels,), classes, torch.full_like(classes, -1))
+    def _batch(self, views: Sequence[Any], labels: Any) -> Batch:
+        pixels = tuple(map(pixels_of, views))
+        classes = torch.from_dlpack(labels.as_tensor()).reshape(len(pixels[0])).long()
+        return Batch(pixels, classes, torch.full_like(classes, -1))
 
-    def _build(self, seed: int) -> Any:
+    def _build(self, epoch: int) -> Any:
         """Return a pipeline at the beginning of this process's part of the set."""
         from nvidia.dali import fn, pipeline_def  # pyright: ignore[reportPrivateImportUsage]
 
         on_gpu = self.device.type == "cuda"
         reader, arguments = getattr(fn.readers, self.reader[1]), self.reader[2]
 
-        @pipeline_def
+        shards = self.shards.own()
+
+        def draw(iteration: int) -> list[np.ndarray]:
+            step, micro_batch = divmod(iteration, len(shards))
+            generator = generator_for(self.seed, "augment", epoch, step, shards[micro_batch])
+            return [tensor.numpy() for tensor in self.stages.draw(self.batch_size, generator)]
+
+        @pipeline_def(enable_conditionals=self.stages.conditional)
         def graph() -> Any:
             encoded, labels = reader(
                 **arguments, name="reader", random_shuffle=True, initial_fill=self.shuffle_window,
                 shard_id=self.shards.rank, num_shards=self.shards.world_size, stick_to_shard=True, pad_last_batch=True,
             )  # fmt: skip
-            images = decode_random_crop(encoded, self.crop, "mixed" if on_gpu else "cpu")
-            if self.flip is not None:
-                images = fn.flip(images, horizontal=fn.random.coin_flip(probability=self.flip.p))
-            return images, labels
+            dimensions, nodes = list(self.stages.inputs), []
+            if dimensions:
+                nodes = fn.external_source(source=draw, num_outputs=len(dimensions), batch=True, ndim=dimensions)
+            return *self.stages.graph(encoded, nodes, "mixed" if on_gpu else "cpu"), labels
 
         pipeline: Any = graph(
-            batch_size=self.batch_size, num_threads=self.num_threads, seed=seed,
+            batch_size=self.batch_size, num_threads=self.num_threads,
+            seed=derive_seed(self.seed, "dali", epoch, self.shards.rank) % 2**31,
             device_id=(self.device.index or 0) if on_gpu else None,
         )  # fmt: skip
         pipeline.build()
@@ -147,15 +159,11 @@ def _reader(dataset: Source) -> tuple[str, str, dict[str, Any]]:
     raise UserError(f"DaliReaderLoader reads RecordIO or files, not {type(dataset).__name__}")
 
 
-def _crop_and_flip(pipeline: Sequence[Callable[..., Any]]) -> tuple[Any, Any]:
-    """Return the two transforms that DALI is to draw for; no flip is None."""
-    from torchvision.transforms import v2
-
-    kinds = [type(transform) for transform in pipeline]
-    if kinds not in ([v2.RandomResizedCrop], [v2.RandomResizedCrop, v2.RandomHorizontalFlip]):
-        names = ", ".join(kind.__name__ for kind in kinds) or "nothing"
-        raise UserError(
-            f"DaliReaderLoader's pipeline is RandomResizedCrop and perhaps RandomHorizontalFlip, not {names}; "
-            "DaliLoader takes more"
-        )
-    return pipeline[0], pipeline[1] if len(pipeline) > 1 else None
+def _stages(pipeline: Sequence[Callable[..., Any]]) -> ReaderGraph:
+    """Return what DALI is to do for a pipeline."""
+    shared, views = split_views(pipeline)
+    if not any(views):
+        return CropAndFlip(shared)
+    if shared:
+        raise UserError("DaliReaderLoader takes Views alone, nothing before it; DaliLoader takes more")
+    return ReaderViews([counterparts(view) for view in views])

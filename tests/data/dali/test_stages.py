@@ -67,7 +67,7 @@ def test_factors_are_uniform_within_torchvisions_ranges():
 @pytest.mark.parametrize(
     ("transform", "message"),
     [
-        (v2.GaussianBlur(3), "DaliLoader has no counterpart of GaussianBlur"),
+        (v2.RandomPosterize(3), "DaliLoader has no counterpart of RandomPosterize"),
         (v2.Resize(None, max_size=8), "takes a size and no max_size"),
         (v2.Resize(8, max_size=9), "takes a size and no max_size"),
         (v2.Resize(8, v2.InterpolationMode.LANCZOS), "does not interpolate by lanczos"),
