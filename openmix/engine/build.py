@@ -10,13 +10,14 @@ from mmengine.hooks import Hook
 from openmix.data import Loader, Shards
 from openmix.engine import ema, mix_preview, settings  # noqa: F401  ema and mix_preview register hooks
 from openmix.engine.distributed import World, main_only
+from openmix.engine.features import NearestNeighbours
 from openmix.errors import UserError
 from openmix.registry import HOOKS, LOADERS, build, build_task
 from openmix.tasks.base import Task
 
 __all__ = [
-    "build_hooks", "build_loader", "check_classes", "initialise", "open_loader", "seed_of", "timeout_of",
-    "without_weights",
+    "build_hooks", "build_loader", "check_classes", "initialise", "knn_settings", "open_bank", "open_knn",
+    "open_loader", "seed_of", "timeout_of", "without_weights",
 ]  # fmt: skip
 
 
@@ -59,6 +60,37 @@ def open_loader(cfg: Mapping[str, Any], key: str, world: World) -> Iterator[Load
     finally:
         if loader is not None:
             loader.close()
+
+
+def knn_settings(cfg: Mapping[str, Any]) -> settings.KnnCfg | None:
+    """Return what ``val_cfg.knn`` says, or None where there is none."""
+    knn = settings.ValCfg(**cfg.get("val_cfg", {})).knn
+    return None if knn is None else settings.KnnCfg(**knn)
+
+
+@contextlib.contextmanager
+def open_bank(cfg: Mapping[str, Any], world: World, key: str = "val_dataloader") -> Iterator[Loader]:
+    """Build a loader of the training set that shows it as ``key`` shows its own, and close it in the end.
+
+    Of a PhasedLoader it is the last phase's set. With worker processes, these are as many more.
+    """
+    training = cfg["train_dataloader"]
+    training = training["loaders"][-1] if "loaders" in training else training
+    bank = {**cfg[key], "dataset": training["dataset"]}
+    with open_loader({**cfg, "bank": bank}, "bank", world) as loader:
+        assert loader is not None
+        yield loader
+
+
+@contextlib.contextmanager
+def open_knn(cfg: Mapping[str, Any], world: World, key: str = "val_dataloader") -> Iterator[NearestNeighbours | None]:
+    """Build what ``val_cfg.knn`` asks for, or None; what it loads is closed in the end."""
+    knn = knn_settings(cfg)
+    if knn is None or cfg.get(key) is None:
+        yield None
+        return
+    with open_bank(cfg, world, key) as bank:
+        yield NearestNeighbours(knn, bank)
 
 
 def build_hooks(cfg: Mapping[str, Any]) -> list[Hook]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from openmix.data.loaders import Loader
 from openmix.engine.damage import DamageLog
 from openmix.engine.distributed import broadcast_buffers, of_main, sum_over_ranks
+from openmix.engine.features import FeatureTable, NearestNeighbours
 from openmix.engine.preprocess import Normalize
 from openmix.evaluation.metrics import NUM_SCORES, image_scores, summarise
 from openmix.tasks.base import Task
@@ -16,7 +17,9 @@ __all__ = ["evaluate"]
 
 
 @torch.no_grad()
-def evaluate(model: Task, loader: Loader, normalize: Normalize, damage: DamageLog) -> dict[str, float | int]:
+def evaluate(
+    model: Task, loader: Loader, normalize: Normalize, damage: DamageLog, knn: NearestNeighbours | None = None
+) -> dict[str, float | int]:
     """Return the metrics of a model on a loader's whole data set.
 
     It computes in float32, whatever the training did, with rank 0's BatchNorm statistics. Whole batches are dealt out
@@ -29,7 +32,12 @@ def evaluate(model: Task, loader: Loader, normalize: Normalize, damage: DamageLo
         loader: what to evaluate on.
         normalize: for its images.
         damage: is told of images that could not be read, and knows the processes that share the work. How many there
-            were is ``damaged`` among the metrics, if there were any: for each, a neighbour counts twice.
+            were is ``damaged`` among the metrics, if there were any: for each, a neighbour counts twice. With ``knn``
+            those of the training set count as well.
+        knn: adds ``top1_knn``: what the nearest training images say by the model's features.
+
+    Raises:
+        UserError: the task has not the features that ``knn`` is to be of.
     """
     world = damage.world
     broadcast_buffers(model)
@@ -37,6 +45,7 @@ def evaluate(model: Task, loader: Loader, normalize: Normalize, damage: DamageLo
     model.eval()
     scores = torch.zeros(loader.num_samples, NUM_SCORES, dtype=torch.float64, device=world.device)
     hits: dict[str, Tensor] = defaultdict(lambda: torch.zeros_like(scores[:, 0]))  # of the further networks
+    queries = None if knn is None else FeatureTable(loader.num_samples, world)
     for batch in loader.evaluate():
         damage.note(batch)
         batch = normalize.batch(batch.to(world.device))
@@ -44,9 +53,13 @@ def evaluate(model: Task, loader: Loader, normalize: Normalize, damage: DamageLo
         scores[batch.index] = image_scores(logits, batch.labels)
         for name, logits in others:
             hits[name][batch.index] = image_scores(logits, batch.labels)[:, 0]
+        if knn is not None and queries is not None:
+            queries.put(batch.index, knn.extract(model)(batch.images), batch.labels)
     model.train(was_training)
     # every row was written by one process and is zero on all others: the sum is exact
     metrics = summarise(sum_over_ranks(scores))
     for name in of_main(list(hits)):  # a process without a batch knows no names; rank 0 has the first one
         metrics[f"top1_{name}"] = 100 * sum_over_ranks(hits[name]).mean().item()
+    if knn is not None and queries is not None:
+        metrics["top1_knn"] = knn.top1(model, queries.gathered(), normalize, damage)
     return {**metrics, **damage.pop()}

@@ -6,7 +6,15 @@ from typing import Any
 
 from mmengine.config import Config
 
-from openmix.engine.build import build_hooks, check_classes, initialise, open_loader, seed_of, without_weights
+from openmix.engine.build import (
+    build_hooks,
+    check_classes,
+    initialise,
+    open_knn,
+    open_loader,
+    seed_of,
+    without_weights,
+)
 from openmix.engine.checkpoint import load_checkpoint
 from openmix.engine.checkpoint_folder import CheckpointFolder
 from openmix.engine.config import config_text
@@ -61,6 +69,7 @@ def train(
         contextlib.closing(Reporter(work_dir, cfg.get("vis_backends") or [], world, logger, console)) as reporter,
         open_loader(cfg, "train_dataloader", world) as train_loader,
         open_loader(cfg, "val_dataloader", world) as val_loader,
+        open_knn(cfg, world) as knn,
     ):
         assert train_loader is not None
         model = cfg.model if found is None else without_weights(cfg.model)
@@ -74,7 +83,7 @@ def train(
             if fitted.own:
                 warnings.append(f"{cfg.load_from} has no classifier of this config's classes: the head begins anew")
         settings = {**cfg, "config_text": config_text(cfg)}
-        trainer = Trainer(settings, task, train_loader, val_loader, build_hooks(cfg), reporter, world)
+        trainer = Trainer(settings, task, train_loader, val_loader, build_hooks(cfg), reporter, world, knn)
         if found is not None:
             warnings += _take_over(trainer, *found)
         # what is wrong with the input has been found by now, and nothing has been written
@@ -116,7 +125,7 @@ def _run(trainer: Trainer, world: World) -> dict[str, Any]:
 
 
 def test(cfg: Config, checkpoint: str, world: World, split: str = "val") -> dict[str, Any]:
-    """Evaluate a checkpoint: its EMA weights where it has them, as the run's own validation did.
+    """Evaluate a checkpoint: its EMA weights where it has them, as the run's own validation did, kNN included.
 
     Args:
         cfg: from :func:`openmix.engine.config.load_config`.
@@ -129,7 +138,7 @@ def test(cfg: Config, checkpoint: str, world: World, split: str = "val") -> dict
     """
     key = f"{split}_dataloader"
     check_same(world, f"a config of hash {config_hash(cfg)}", SAME_CONFIG)
-    with open_loader(cfg, key, world) as loader:
+    with open_loader(cfg, key, world) as loader, open_knn(cfg, world, key) as knn:
         if loader is None:
             raise UserError(f"the config has no {key} to evaluate")
         task = initialise({**cfg, "model": without_weights(cfg.model)}, world.device)
@@ -139,7 +148,7 @@ def test(cfg: Config, checkpoint: str, world: World, split: str = "val") -> dict
             raise UserError(f"{checkpoint} has no classifier of the config's {task.num_classes} classes to evaluate")
         task.load_state_dict(fitted.weights)
         normalize = Normalize(Preprocessor(**cfg.get("data_preprocessor", {})), world.device)
-        return evaluate(task, loader, normalize, DamageLog(open_logger(None, world)[0], world))
+        return evaluate(task, loader, normalize, DamageLog(open_logger(None, world)[0], world), knn)
 
 
 def dry_run(cfg: Config, work_dir: str, world: World) -> list[str]:

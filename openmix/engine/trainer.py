@@ -22,6 +22,7 @@ from openmix.engine.damage import DamageLog
 from openmix.engine.distributed import World, sum_over_ranks
 from openmix.engine.ema import EMAHook
 from openmix.engine.evaluate import evaluate
+from openmix.engine.features import NearestNeighbours
 from openmix.engine.hooks import HookList
 from openmix.engine.log import Averages, Reporter
 from openmix.engine.nonfinite import NonFiniteError, write_key
@@ -65,6 +66,7 @@ class Trainer:
         hooks: mmengine hooks, in order of priority.
         reporter: where figures go.
         world: the processes that train together.
+        knn: what ``val_cfg.knn`` asks for, or None.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Trainer:
         hooks: list[Hook],
         reporter: Reporter,
         world: World,
+        knn: NearestNeighbours | None = None,
     ) -> None:
         optim = settings.OptimWrapper(**cfg["optim_wrapper"])
         train_cfg = settings.TrainCfg(**cfg["train_cfg"])
@@ -85,7 +88,9 @@ class Trainer:
         self.seed = settings.Randomness(**cfg.get("randomness", {})).seed
         self.task, self.world = task, world
         self.rank, self.world_size = world.rank, world.size
-        self.train_dataloader, self.val_dataloader = train_loader, val_loader
+        self.train_dataloader, self.val_dataloader, self.knn = train_loader, val_loader, knn
+        if knn is not None:
+            knn.extract(task)  # now, and not after an epoch
         self.reporter, self.logger, self.visualizer = reporter, reporter.logger, reporter.visualizer
         self.normalize = Normalize(settings.Preprocessor(**cfg.get("data_preprocessor", {})), world.device)
 
@@ -252,7 +257,7 @@ class Trainer:
         self.hooks("before_val_epoch")
         model = self.task if self.ema is None else self.ema.module
         with self.wrapped.evaluated(model) as whole:
-            self.metrics = evaluate(cast("Task", whole), self.val_dataloader, self.normalize, self.val_damage)
+            self.metrics = evaluate(cast("Task", whole), self.val_dataloader, self.normalize, self.val_damage, self.knn)
         self.step.finite.look()
         self.hooks("after_val_epoch", metrics=self.metrics)
         self.hooks("after_val")

@@ -17,8 +17,9 @@ from openmix.data.sources.encoded import EncodedSource
 from openmix.data.timeline import Timeline
 from openmix.engine import settings
 from openmix.engine.budget import Budget, TooLargeError, memory_of_machine
-from openmix.engine.build import build_hooks, check_classes, without_weights
+from openmix.engine.build import build_hooks, check_classes, knn_settings, without_weights
 from openmix.engine.check import Problem
+from openmix.engine.features import extractor
 from openmix.engine.optim import Schedule, build_optimizer
 from openmix.engine.preprocess import Normalize
 from openmix.engine.wrapper_settings import wrapper_of
@@ -68,10 +69,15 @@ def check_build(cfg: Mapping[str, Any]) -> list[Problem]:
             views = attempt(key, _try_loader, loader, key, task, Normalize(sections["data_preprocessor"]))
             if views:
                 networks = attempt("model", _try_network, cfg["model"], task, views[0])
+                knn = sections.get("val_cfg.knn")
+                if networks and knn:
+                    attempt("val_cfg.knn", extractor, task, knn.features)
                 if networks and (saving := sections.get(saves, settings.CheckpointHook())):
-                    attempt(saves, saving.check_best, networks[1:])
+                    attempt(saves, saving.check_best, [*networks[1:], *(["knn"] if knn else [])])
                 if key == "train_dataloader" and not problems:
                     attempt("model", _try_step, task, views, sections["data_preprocessor"])
+    if sections.get("val_cfg.knn") and cfg.get("val_dataloader") is None:
+        problems.append(("val_cfg.knn", "there is no val_dataloader, whose images it would classify"))
     if not problems:
         attempt("sync_bn", check_sync_bn, cfg, task)
         attempt("model_wrapper_cfg", check_division, cfg, task)
@@ -252,6 +258,8 @@ def dry_config(cfg: Config, work_dir: str) -> tuple[Config, list[str]]:
     dry.train_cfg = {**dry.train_cfg, "max_epochs": None, "max_iters": steps, "val_interval": steps}
     dry.work_dir, dry.vis_backends, dry.load_from = work_dir, [], None
     dry.model = without_weights(dry.model)
+    if (knn := knn_settings(cfg)) is not None:
+        dry.val_cfg = {"knn": {**dry.val_cfg["knn"], "k": min(knn.k, DRY_BATCH)}}
     return dry, notes
 
 

@@ -156,7 +156,7 @@ class AdAutoMixClassification(LearnedMixing):
     def _look(self, images: Tensor, to_the_end: bool) -> tuple[Tensor, Tensor | None]:
         """Return the momentum encoder's features of clean images, and its logits where it is to run to the end."""
         if not to_the_end:
-            return self.features(images), None
+            return self.mask_features(images), None
         maps = self.teacher["backbone"](images)
         return maps[self.stages - 1], self.teacher["head"](self.teacher["neck"](maps))
 

@@ -125,7 +125,7 @@ class AutoMixClassification(LearnedMixing):
         size = (images.shape[2], images.shape[3])
         draw_k, draw_q = (draw_pair(len(images), self.alpha, generator) for _ in range(2))
         chances = torch.rand(2, generator=generator, device="cpu").tolist()
-        features = self.features(images)
+        features = self.mask_features(images)
 
         # the mix block makes images that the momentum encoder is to see both labels in
         on_device = draw_k.to(images.device)

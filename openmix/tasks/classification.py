@@ -31,9 +31,13 @@ class Classification(Task):
         """How many classes the head tells apart."""
         return self.head.num_classes
 
+    def features(self, images: Tensor) -> Tensor:
+        """Return the network's pooled features (B, C) for normalised images (B, C, H, W)."""
+        return self.neck(self.backbone(images))
+
     def predict(self, images: Tensor) -> Tensor:
         """Return logits (B, num_classes) for normalised images (B, C, H, W)."""
-        return self.head(self.neck(self.backbone(images)))
+        return self.head(self.features(images))
 
     def forward(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         """Return ``loss`` and ``top1``, the per cent of this batch that is classified rightly."""

@@ -173,7 +173,7 @@ class LearnedMixing(Classification):
         follow(self.teacher, self._student[0], 1 - self.momentum.at(context.progress), buffers=False)
 
     @torch.no_grad()
-    def features(self, images: Tensor) -> Tensor:
+    def mask_features(self, images: Tensor) -> Tensor:
         """Return what the momentum encoder sees of clean images at ``mask_layer``: (B, C, h, w)."""
         return map_of_stage(self.teacher["backbone"], images, self.stages)
 

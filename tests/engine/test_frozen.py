@@ -60,7 +60,7 @@ def test_it_mixes_as_the_run_did_for_its_student(runs, name):
     draw = task.mixers[0].draws(6, generator=torch.Generator().manual_seed(5))
     normalised = (images - 0.5) / 0.25  # as the run's config has it
     with torch.no_grad():
-        shares = task.shares(task.features(normalised), draw, (8, 8))
+        shares = task.shares(task.mask_features(normalised), draw, (8, 8))
     torch.testing.assert_close(mixed.masks, shares)
     assert shares.std() > 0.001, "a constant would tell nothing"
     expected = draw.mixed(images, labels, shares)

@@ -166,7 +166,9 @@ def test_at_the_margin_the_student_gets_plain_mixup(make_batch, at):
 def test_adjusted_masks_are_set_to_the_own_lambda_and_in_the_port_to_the_others(preset, make_batch, at):
     task, batch, context = make(mask_adjust=1.0, lam_margin=0.0, preset=preset).eval(), make_batch(6), at(step=3)
     draw_k, draw_q, _ = draws_of(task, context, 6)
-    own = task.mix_block(task.features(batch.images), draw_q.sources, draw_q.lam, tuple(batch.images.shape[2:]))[:, 0]
+    own = task.mix_block(task.mask_features(batch.images), draw_q.sources, draw_q.lam, tuple(batch.images.shape[2:]))[
+        :, 0
+    ]
     adjusted = adjust_shares(own, (draw_k if preset else draw_q).lam[0, 0])[:, None]
     images, _ = student_mix(task, batch, context)
     expected = adjusted * batch.images + (1 - adjusted) * batch.images[draw_q.sources[:, 1]]
@@ -180,7 +182,7 @@ def test_the_ports_mask_loss_takes_the_batch_for_one_mask(kind, make_batch, at):
     for preset in (None, "openmixup"):
         task = make(kind, preset=preset, mask_margin=0.0).eval()
         draw, _, _ = draws_of(task, context, 6)
-        own = task.shares(task.features(batch.images), draw, tuple(batch.images.shape[2:]))[:, 0]
+        own = task.shares(task.mask_features(batch.images), draw, tuple(batch.images.shape[2:]))[:, 0]
         whole = own.flatten(0, 1)[None] if preset else own
         expected = mask_loss(whole, draw.lam[0, 0], 0.0, task.mask_variance)
         reports[preset] = task(batch, context)

@@ -66,7 +66,7 @@ def test_300_steps(kind, cifar):
     assert last < first - 0.01
     batch, sources = cifar(torch.arange(100)), sample_sources(100, 2, torch.Generator().manual_seed(0))
     with torch.no_grad():
-        features = task.features(batch.images)
+        features = task.mask_features(batch.images)
         own = [
             task.shares(features, Draw(sources, torch.tensor([[lam, 1 - lam]])), (32, 32))[:, 0].mean().item()
             for lam in (0.1, 0.5, 0.9)

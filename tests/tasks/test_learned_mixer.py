@@ -39,7 +39,7 @@ class TestAgainstTheTask:
         task.eval()
         draw = mixer.draws(len(images), generator=torch.Generator().manual_seed(5))
         with torch.no_grad():
-            shares = task.shares(task.features(images), draw, (8, 8))
+            shares = task.shares(task.mask_features(images), draw, (8, 8))
         assert shares.std() > 0.001
         expected = draw.mixed(images, labels, shares)
         assert torch.equal(mixed.masks, expected.masks)
