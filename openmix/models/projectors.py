@@ -37,13 +37,8 @@ class ProjectionMLP(nn.Module):
     Attributes:
         out_channels: the last of ``channels``.
 
-    >>> ProjectionMLP(512, [64, 16]).layers
-    Sequential(
-      (0): Linear(in_features=512, out_features=64, bias=False)
-      (1): BatchNorm1d(64, eps=1e-05, momentum=0.1, affine=True, track_running_stats=True)
-      (2): ReLU(inplace=True)
-      (3): Linear(in_features=64, out_features=16, bias=True)
-    )
+    >>> [type(layer).__name__ for layer in ProjectionMLP(512, [64, 16]).layers]
+    ['Linear', 'BatchNorm1d', 'ReLU', 'Linear']
     """
 
     def __init__(self, in_channels: int, channels: Sequence[int], norm: Norm = "hidden") -> None:
