@@ -125,8 +125,8 @@ def test_each_stage_is_built_for_what_the_one_before_gives():
     ("transform", "message"),
     [
         (
-            v2.ColorJitter(),
-            "augment with ColorJitter: it takes RandomCrop, RandomResizedCrop, .*, CropMix; use T",
+            v2.RandomRotation(5),
+            "augment with RandomRotation: it takes Resize, CenterCrop, RandomCrop, .*, ScaleMix; use T",
         ),
         (v2.Compose([v2.RandomHorizontalFlip()]), "cannot augment with Compose"),
         (torch.flip, "cannot augment with flip"),

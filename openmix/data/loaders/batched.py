@@ -12,7 +12,9 @@ from torch import Tensor
 
 from openmix.errors import UserError
 
-__all__ = ["BatchedTransform", "Crop", "Erase", "Flip", "batched"]
+__all__ = [
+    "BatchedTransform", "Chain", "Crop", "Erase", "Flip", "Shape", "batched", "bits_of", "coins", "floats_of", "select",
+]  # fmt: skip
 
 Shape = tuple[int, int, int]  # channels, height, width
 
@@ -105,11 +107,11 @@ class Flip:
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Return 1 with the transform's probability, else 0."""
-        return (torch.rand(1, count, generator=generator) < self.probability).long()
+        return coins(self.probability, count, generator)
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
         """Return the images, mirrored where the draw is 1."""
-        return _select(draws[0].bool()[:, None, None, None], images.flip(-1), images)
+        return select(draws[0].bool()[:, None, None, None], images.flip(-1), images)
 
 
 class Erase:
@@ -130,7 +132,7 @@ class Erase:
         """Return the images with the square about each centre filled."""
         rows, columns = (self._covered(size, centre) for size, centre in zip(self.shape[1:], draws, strict=True))
         erased = rows[:, None, :, None] & columns[:, None, None, :]
-        return _select(erased, self.fill.to(images.device, non_blocking=True), images)
+        return select(erased, self.fill.to(images.device, non_blocking=True), images)
 
     def _covered(self, length: int, centre: Tensor) -> Tensor:
         """Return whether each of ``length`` rows (or columns) lies within the square, bool (B, length)."""
@@ -138,7 +140,51 @@ class Erase:
         return (offset >= 0) & (offset < self.size)
 
 
-def _select(choice: Tensor, chosen: Tensor, others: Tensor) -> Tensor:
+class Chain:
+    """Several stages in turn, as one. Draws: those of each, in order.
+
+    Args:
+        stages: for what the one before gives.
+        shape: (C, H, W) of the images that the first will be given.
+    """
+
+    def __init__(self, stages: Sequence[BatchedTransform], shape: Shape) -> None:
+        self.stages = tuple(stages)
+        self.shape = self.stages[-1].shape if self.stages else shape
+        self.draws = sum(stage.draws for stage in self.stages)
+
+    def draw(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return the draws of all stages, one below the other."""
+        none = torch.empty(0, count, dtype=torch.int64)
+        return torch.cat([none, *(stage.draw(count, generator) for stage in self.stages)])
+
+    def apply(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Return the images after the last stage."""
+        for stage, rows in zip(self.stages, draws.split([stage.draws for stage in self.stages]), strict=True):
+            images = stage.apply(images, rows)
+        return images
+
+
+def coins(probability: float, count: int, generator: torch.Generator) -> Tensor:
+    """Return int64 (1, count): 1 with this probability, else 0."""
+    return (torch.rand(1, count, generator=generator) < probability).long()
+
+
+def bits_of(numbers: Tensor) -> Tensor:
+    """Return the bits of float32 numbers as int64, to lie among the draws."""
+    return numbers.contiguous().view(torch.int32).long()
+
+
+def floats_of(bits: Tensor) -> Tensor:
+    """Return the float32 numbers of which these are the bits, on any device.
+
+    >>> floats_of(bits_of(torch.tensor([0.1, -2.0]))).tolist() == torch.tensor([0.1, -2.0]).tolist()
+    True
+    """
+    return bits.to(torch.int32).view(torch.float32)
+
+
+def select(choice: Tensor, chosen: Tensor, others: Tensor) -> Tensor:
     """Return uint8 ``torch.where(choice, chosen, others)``, whose uint8 kernel is ten times slower on a CPU.
 
     Exact, because uint8 sums wrap around.
@@ -152,24 +198,16 @@ def batched(pipeline: Sequence[Callable[..., Any]], shape: Shape) -> list[Batche
     Raises:
         UserError: one has none.
     """
-    from torchvision.transforms import v2
+    if not pipeline:
+        return []
+    from openmix.data.loaders.batched_table import COUNTERPARTS  # needs torchvision, and the counterparts this module
 
-    from openmix.data.loaders.batched_crops import CropMixed, ResizedCrop
-    from openmix.data.transforms import CropMix, Cutout
-
-    counterparts = {
-        v2.RandomCrop: Crop,
-        v2.RandomResizedCrop: ResizedCrop,
-        v2.RandomHorizontalFlip: Flip,
-        Cutout: Erase,
-        CropMix: CropMixed,
-    }
     stages: list[BatchedTransform] = []
     for transform in pipeline:
-        if type(transform) not in counterparts:
-            known = ", ".join(kind.__name__ for kind in counterparts)
+        if type(transform) not in COUNTERPARTS:
+            known = ", ".join(kind.__name__ for kind in COUNTERPARTS)
             name = getattr(transform, "__name__", type(transform).__name__)
             raise UserError(f"ResidentLoader cannot augment with {name}: it takes {known}; use TorchLoader for others")
-        stages.append(counterparts[type(transform)](transform, shape))
+        stages.append(COUNTERPARTS[type(transform)](transform, shape))
         shape = stages[-1].shape
     return stages

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from openmix.data.batch import Batch
-from openmix.data.loaders.batched import Crop, batched
-from openmix.data.loaders.protocol import EVALUATION, BaseLoader
+from openmix.data.loaders.batched import Chain, Crop, batched
+from openmix.data.loaders.protocol import EVALUATION, BaseLoader, split_views
 from openmix.data.order import Shards, eval_batches, train_batches
 from openmix.data.sources.array import ArraySource
 from openmix.data.sources.protocol import Source
@@ -22,10 +22,10 @@ class ResidentLoader(BaseLoader):
     """Keep the set on the device as uint8 and augment whole batches there.
 
     It takes the same pipeline objects as :class:`~openmix.data.loaders.TorchLoader`, so that one word in a config
-    switches loaders, but only those that have a batched counterpart: ``RandomCrop``, ``RandomResizedCrop``,
-    ``RandomHorizontalFlip``, ``Cutout`` and ``CropMix``, in any order and number. The distribution of the images is
-    the same, the single draws are not: they are keyed by (seed, epoch, step, shard). Draws are made on the CPU, equal
-    for every device, and nothing waits for the device.
+    switches loaders, but only those that have a batched counterpart
+    (:data:`openmix.data.loaders.batched_table.COUNTERPARTS`), in any order and number, and ``Views`` of them at the
+    end. The distribution of the images is the same, the single draws are not: they are keyed by (seed, epoch, step,
+    shard). Draws are made on the CPU, equal for every device, and nothing waits for the device.
 
     A pipeline that begins with ``RandomCrop`` is the fast one: the set is then stored padded, once, and a batch is one
     indexing of it. Memory on the device is the stored set: CIFAR's 50,000 training images take 154 MB, padded by 4 they
@@ -40,7 +40,8 @@ class ResidentLoader(BaseLoader):
         device: where the set lies and the batches are made.
 
     Raises:
-        UserError: the set is not in memory, or a transform has no batched counterpart.
+        UserError: the set is not in memory, or a transform has no batched counterpart; ``Views`` elsewhere than at the
+            pipeline's end.
 
     >>> from openmix.data.sources import Synthetic
     >>> loader = ResidentLoader(Synthetic(10, (3, 8, 8), 100), batch_size=30)
@@ -61,9 +62,12 @@ class ResidentLoader(BaseLoader):
         super().__init__(dataset, batch_size, seed, shards, device)
         if not isinstance(dataset, ArraySource):
             raise UserError(not_in_memory(type(dataset).__name__))
-        self.stages = batched(pipeline, dataset.image_shape)
-        first = self.stages[0] if self.stages else None
+        shared, views = split_views(pipeline)
+        self._shared = Chain(batched(shared, dataset.image_shape), dataset.image_shape)
+        self._views = [Chain(batched(view, self._shared.shape), self._shared.shape) for view in views]
+        first = self._shared.stages[0] if self._shared.stages else None
         self._crop = first if isinstance(first, Crop) else None
+        self._after_crop = Chain(self._shared.stages[1:], self._shared.shape)
         self._images: Tensor | None = (self._crop.pad(dataset.images) if self._crop else dataset.images).to(self.device)
         self._labels = dataset.labels.to(self.device)
         self.fingerprint()  # now, while the set is here: only what lies on the device is kept
@@ -89,15 +93,22 @@ class ResidentLoader(BaseLoader):
         if self._images is None:
             raise RuntimeError("this loader is closed")
         generator = generator_for(self.seed, "augment", epoch, step, shard)
-        drawn = [index[None], *(stage.draw(len(index), generator) for stage in self.stages)]
+        chains = [self._shared, *self._views]
+        drawn = [index[None], *(chain.draw(len(index), generator) for chain in chains)]
         # One small tensor goes to the device; from pageable memory the call returns without waiting for the device.
-        index_row, *draws = torch.cat(drawn).to(self.device, non_blocking=True).split([len(rows) for rows in drawn])
+        sent = torch.cat(drawn).to(self.device, non_blocking=True)
+        index_row, shared, *own = sent.split([len(rows) for rows in drawn])
         index = index_row[0]
-        images = self._crop.window(self._images, index, draws[0]) if self._crop else self._images[index]
-        done = 1 if self._crop else 0
-        for stage, rows in zip(self.stages[done:], draws[done:], strict=True):
-            images = stage.apply(images, rows)
-        return Batch((images,), self._labels[index], index)
+        images = self._shared_part(self._images, index, shared)
+        views = tuple(view.apply(images, rows) for view, rows in zip(self._views, own, strict=True))
+        return Batch(views, self._labels[index], index)
+
+    def _shared_part(self, stored: Tensor, index: Tensor, draws: Tensor) -> Tensor:
+        """Return the images ``index`` of what is stored, after what all views share."""
+        if self._crop is None:
+            return self._shared.apply(stored[index], draws)
+        images = self._crop.window(stored, index, draws[: self._crop.draws])
+        return self._after_crop.apply(images, draws[self._crop.draws :])
 
 
 def not_in_memory(dataset: str) -> str:
