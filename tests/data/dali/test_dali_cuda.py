@@ -5,12 +5,15 @@ import torch
 from torchvision.transforms import v2
 
 from openmix.data import DaliLoader
+from openmix.data.transforms import CropMixPair, Views
 from openmix.transforms import CropMix
 
 from .conftest import encoded, photograph, source_of
 
 pytest.importorskip("nvidia.dali", reason="DALI is not installed")
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
+
+COLOURS = [v2.RandomApply([v2.ColorJitter(0.4)], 0.8), v2.RandomGrayscale(0.5), v2.RandomApply([v2.GaussianBlur(5)])]
 
 
 @pytest.mark.parametrize(
@@ -20,14 +23,17 @@ pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(),
         [v2.Resize(36), v2.CenterCrop(32)],
         [CropMix(size=24, inter_aug=True)],
         [CropMix(size=24, operation=1)],
+        [Views([[CropMixPair(24, COLOURS)], [v2.RandomResizedCrop(24), *COLOURS]])],
     ],
 )
 def test_a_gpu_gives_nearly_what_a_cpu_gives(photographs, pipeline):
     loaders = [DaliLoader(photographs, 8, pipeline=pipeline, device=device) for device in ("cpu", "cuda")]
     for (_, cpu), (_, gpu) in zip(*(loader.epoch(0) for loader in loaders), strict=True):
-        assert gpu.images.device.type == "cuda" and torch.equal(cpu.index, gpu.index)
-        # nvJPEG rounds otherwise
-        assert (cpu.images.float() - gpu.images.cpu().float()).abs().mean() < 2
+        assert torch.equal(cpu.index, gpu.index)
+        for one, other in zip(cpu.views, gpu.views, strict=True):
+            assert other.device.type == "cuda"
+            # nvJPEG rounds otherwise
+            assert (one.float() - other.cpu().float()).abs().mean() < 2
 
 
 def test_damage_on_a_gpu(tmp_path):
