@@ -32,6 +32,10 @@ class Contrastive(SelfSupervised):
         self.projector = projector
         self.channels = channels_of(projector, "projector")
 
+    def projections(self, images: Tensor) -> Tensor:
+        """Return what the loss compares of normalised images (B, C, H, W): (B, C'), of any length."""
+        return self.projector(self.features(images))
+
 
 class MomentumContrast(Contrastive):
     """Base of those whose keys come from a momentum encoder: an average of backbone, neck and projector.
