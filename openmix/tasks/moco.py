@@ -1,5 +1,7 @@
 """MoCo v2 (He et al., CVPR 2020, arXiv:1911.05722; Chen et al., arXiv:2003.04297), with asym-siam's options."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -53,6 +55,9 @@ class MoCo(MomentumContrast):
 
     Raises:
         ValueError: a value out of range.
+
+    Attributes:
+        batch_multiple: what a process's batch must be a multiple of, for ``splits`` and ``key_splits``.
     """
 
     def __init__(
@@ -76,7 +81,9 @@ class MoCo(MomentumContrast):
         check_flag("symmetric", symmetric)
         check_flag("shuffle", shuffle)
         self.splits, self.key_splits = splits, splits if key_splits is None else key_splits
+        check_integer("splits", splits, 1)
         check_integer("key_splits", self.key_splits, 0)
+        self.batch_multiple = math.lcm(splits, max(self.key_splits, 1))
         split_batchnorm(self._student[0], splits)
         split_batchnorm(self.teacher, max(self.key_splits, 1))
         self.temperature, self.symmetric, self.shuffle = temperature, symmetric, shuffle

@@ -119,7 +119,7 @@ def test_all_norms_in_place_and_one_part_is_batchnorm():
     assert split_batchnorm(net, 4) == 2
     assert (type(net[1]), type(net[2][0])) == (SplitBatchNorm, SplitBatchNormAct)
     assert {name: id(value) for name, value in net.state_dict(keep_vars=True).items()} == before
-    assert copy.deepcopy(net)[1].splits == pickle.loads(pickle.dumps(net))[1].splits == 4  # noqa: S301
+    assert copy.deepcopy(net)[1].splits == pickle.loads(pickle.dumps(net))[1].splits == 4
 
 
 def test_what_is_refused():

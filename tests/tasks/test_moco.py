@@ -267,7 +267,7 @@ def test_what_is_refused(options, words):
 def test_views_and_batches_that_are_refused(make_batch, at):
     with pytest.raises(ValueError, match="MoCo needs 2 views of each image, the pipeline gives 1"):
         make()(make_batch(), at())
-    with pytest.raises(ValueError, match="MoCo with symmetric=True compares 2 views of each image.* gives 3"):
+    with pytest.raises(ValueError, match=r"MoCo with symmetric=True compares 2 views of each image.* gives 3"):
         make(symmetric=True)(views(make_batch, 3), at())
     with pytest.raises(UserError, match="a batch of 6 images cannot be divided into splits=4"):
         make(splits=4)(views(make_batch, size=6), at())
