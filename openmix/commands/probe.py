@@ -99,7 +99,7 @@ def _wanted(arguments: argparse.Namespace, cfg: Any) -> Any:
     from openmix.engine.probe import Wanted, wanted_knn
 
     given = {name: getattr(arguments, name) for name in ("k", "temperature", "features")}
-    knn = wanted_knn(cfg, **given) if arguments.knn else None
+    knn = wanted_knn(cfg, given) if arguments.knn else None
     return Wanted(knn, arguments.linear, arguments.l2, arguments.baselines) if knn or arguments.linear else None
 
 

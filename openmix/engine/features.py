@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from openmix.data.loaders import Loader
+from openmix.engine.budget import memory_of_machine
 from openmix.engine.damage import DamageLog
 from openmix.engine.distributed import World, broadcast_buffers, sum_over_ranks
 from openmix.engine.preprocess import Normalize
@@ -64,11 +65,17 @@ class FeatureTable:
         """Write the rows of some images.
 
         Raises:
-            UserError: a feature is no vector.
+            UserError: a feature is no vector, or all of them are more than this machine's memory.
         """
         if features.ndim != 2:
             raise UserError(f"features must be (B, C), one vector an image; got {tuple(features.shape)}")
         if self._values is None:
+            needed = 4 * len(self.labels) * features.shape[1]
+            if needed > memory_of_machine():
+                raise UserError(
+                    f"features of {features.shape[1]:,} values of {len(self.labels):,} images take "
+                    f"{needed / 2**30:,.0f} GiB, more than this machine's memory"
+                )
             self._values = features.new_zeros((len(self.labels), features.shape[1]), dtype=torch.float32)
         self._values[index] = features.float()
         self.labels[index] = labels

@@ -22,7 +22,7 @@ from openmix.errors import UserError
 from openmix.evaluation.linear import L2_STRENGTHS, choose_l2, fit_logistic
 from openmix.tasks.base import Task
 
-__all__ = ["Progress", "Wanted", "probe"]
+__all__ = ["Progress", "Wanted", "probe", "wanted_knn"]
 
 # shows something long by its name and how many parts it has; what it yields is told how many are done since
 Progress = Callable[[str, int], contextlib.AbstractContextManager[Callable[[int], object]]]
@@ -53,7 +53,7 @@ class Wanted:
         return list(dict.fromkeys(kinds))
 
 
-def wanted_knn(cfg: Mapping[str, Any], **given: Any) -> KnnCfg:
+def wanted_knn(cfg: Mapping[str, Any], given: Mapping[str, Any]) -> KnnCfg:
     """Return how the config's own validation classifies by kNN, or the defaults, but for what is given (not None)."""
     own = asdict(knn_settings(cfg) or KnnCfg())
     try:
@@ -92,11 +92,12 @@ def probe(
         if wanted.knn is not None and wanted.knn.k > bank.num_samples:
             raise UserError(f"k={wanted.knn.k} is more than the {bank.num_samples:,} training images")
         task = initialise({**cfg, "model": without_weights(cfg["model"])}, world.device)
+        extractors = {kind: extractor(task, kind) for kind in wanted.kinds}  # type: ignore[arg-type]
         trained = _weights_for(task, checkpoint, wanted)
         normalize = Normalize(Preprocessor(**cfg.get("data_preprocessor", {})), world.device)
         damage = DamageLog(open_logger(None, world)[0], world)
         rows = []
-        for network, kind, extract, seen in _sources(task, trained, wanted, normalize, seed_of(cfg), world):
+        for network, kind, extract, seen in _sources(task, trained, extractors, wanted, normalize, seed_of(cfg)):
             name = network if kind == PIXELS else f"{network}, {kind}"
             parts = {"training": bank, split: loader}
             found = [_features(task, extract, parts[p], seen, damage, f"{name}: {p} set", progress) for p in parts]
@@ -122,12 +123,16 @@ def _weights_for(task: Task, checkpoint: str, wanted: Wanted) -> dict[str, Tenso
 
 
 def _sources(
-    task: Task, trained: Mapping[str, Tensor], wanted: Wanted, normalize: Normalize, seed: int, world: World
+    task: Task,
+    trained: Mapping[str, Tensor],
+    extractors: Mapping[str, Extract],
+    wanted: Wanted,
+    normalize: Normalize,
+    seed: int,
 ) -> Iterator[tuple[str, str, Extract, Normalize]]:
     """Yield what features are wanted of, the trained network's last: name, kind, how they are made, of what input."""
-    extractors = {kind: extractor(task, kind) for kind in wanted.kinds}  # type: ignore[arg-type]
     if wanted.baselines:
-        yield "raw pixels", PIXELS, lambda images: images.flatten(1), Normalize(Preprocessor(), world.device)
+        yield "raw pixels", PIXELS, lambda images: images.flatten(1), Normalize(Preprocessor(), normalize.scale.device)
         for kind, extract in extractors.items():
             yield f"untrained (seed {seed})", kind, extract, normalize
     task.load_state_dict(trained)

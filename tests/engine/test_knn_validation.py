@@ -7,6 +7,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from openmix.data import Synthetic
 from openmix.engine.distributed import World
+from openmix.engine.features import FeatureTable
 from openmix.engine.run import dry_run
 from openmix.engine.run import test as evaluate_checkpoint
 from openmix.errors import UserError
@@ -165,6 +166,14 @@ def test_more_neighbours_than_training_images(lab, tmp_path):
         lab.train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
     lab.train(config, tmp_path / "run", val_cfg__knn__k=52)
+
+
+def test_features_that_no_memory_holds():
+    table = FeatureTable(10**7, World())
+    with pytest.raises(UserError, match=r"values of 10,000,000 images take 37,253 GiB, more than"):
+        table.put(torch.arange(2), torch.zeros(2, 10**6), torch.zeros(2, dtype=torch.int64))
+    with pytest.raises(UserError, match=r"must be \(B, C\), one vector an image; got \(2, 3, 1, 1\)"):
+        FeatureTable(4, World()).put(torch.arange(2), torch.zeros(2, 3, 1, 1), torch.arange(2))
 
 
 class Projecting(Classification):
