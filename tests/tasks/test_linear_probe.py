@@ -72,12 +72,10 @@ def trained(lab, tmp_path_factory):
     path = lab.write(
         folder,
         "probe",
-        model={**PROBE, "mix_mode": None},
+        model=PROBE,
         custom_hooks=[{"type": "EMAHook", "momentum": 0.2}],
         load_from=str(folder / "trunk/checkpoints/last.pth"),
     )
-    text = (folder / "probe.py").read_text().replace(", 'mix_mode': None", "")
-    (folder / "probe.py").write_text(text)
     return path, folder
 
 
