@@ -1,0 +1,44 @@
+"""A small network on CIFAR-10 by MoCo v2 with CropMix on the query view, 5 epochs on a CPU.
+
+A crop of 0.2 to 0.6 of the area, with a CutMix box of one of 0.6 to 1 in it, each with flips and colours of its own, as
+the authors have it for ImageNet; the key is one plain view. To ScaleMix the crops' areas are the whole difference.
+Expect what docs/selfsup.md says; for CIFAR nobody has published a figure.
+"""
+
+_base_ = "./convnet_cifar10_moco.py"
+train_dataloader = dict(
+    pipeline=[
+        dict(
+            type="Views",
+            views=[
+                [
+                    dict(
+                        type="CropMixPair",
+                        size=32,
+                        pipeline=[
+                            dict(type="RandomHorizontalFlip"),
+                            dict(
+                                type="RandomApply",
+                                transforms=[
+                                    dict(type="ColorJitter", brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
+                                ],
+                                p=0.8,
+                            ),
+                            dict(type="RandomGrayscale", p=0.2),
+                        ],
+                    )
+                ],
+                [
+                    dict(type="RandomResizedCrop", size=32, scale=[0.2, 1.0]),
+                    dict(type="RandomHorizontalFlip"),
+                    dict(
+                        type="RandomApply",
+                        transforms=[dict(type="ColorJitter", brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)],
+                        p=0.8,
+                    ),
+                    dict(type="RandomGrayscale", p=0.2),
+                ],
+            ],
+        )
+    ]
+)

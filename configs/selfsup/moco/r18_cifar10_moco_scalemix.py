@@ -1,0 +1,45 @@
+"""ResNet-18 on CIFAR-10 by MoCo v2 with ScaleMix on the query view, 200 epochs, otherwise the official CIFAR demo.
+
+asym-siam (Wang et al., CVPR 2022) crops for ScaleMix as it crops without; so these are 0.08 to 1 of the area, as the
+demo's, where theirs for ImageNet are 0.2 to 1. For CIFAR nobody has published a figure. openmix has not run it yet, so
+it claims none either.
+"""
+
+_base_ = "./r18_cifar10_moco.py"
+train_dataloader = dict(
+    pipeline=[
+        dict(
+            type="Views",
+            views=[
+                [
+                    dict(
+                        type="ScaleMix",
+                        size=32,
+                        scale=[0.08, 1.0],
+                        pipeline=[
+                            dict(type="RandomHorizontalFlip"),
+                            dict(
+                                type="RandomApply",
+                                transforms=[
+                                    dict(type="ColorJitter", brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
+                                ],
+                                p=0.8,
+                            ),
+                            dict(type="RandomGrayscale", p=0.2),
+                        ],
+                    )
+                ],
+                [
+                    dict(type="RandomResizedCrop", size=32, scale=[0.08, 1.0]),
+                    dict(type="RandomHorizontalFlip"),
+                    dict(
+                        type="RandomApply",
+                        transforms=[dict(type="ColorJitter", brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)],
+                        p=0.8,
+                    ),
+                    dict(type="RandomGrayscale", p=0.2),
+                ],
+            ],
+        )
+    ]
+)
