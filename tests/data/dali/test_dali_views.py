@@ -130,7 +130,7 @@ class TestReaders:
         (_, other), *_ = DaliReaderLoader(photographs, 4, **options).epoch(2)
         assert not torch.equal(other.views[1], whole[0][1].views[1])
 
-    def test_what_follows_the_crops_is_drawn_for_each_micro_batch_and_process(self, tmp_path):
+    def test_what_follows_the_crops_is_drawn_for_each_epoch_micro_batch_and_process(self, tmp_path):
         """Of a picture that is mirrored or not, by chance."""
         picture = encoded(photograph(0))
         source = source_of(tmp_path, {f"{i:03}.jpg": picture for i in range(80)})
@@ -139,9 +139,10 @@ class TestReaders:
         drawn = []
         for rank in range(2):
             shards = Shards(rank, 2, accumulate=2)
-            for _, batch in DaliReaderLoader(source, 10, pipeline=pipeline, shards=shards).epoch(0):
+            loader = DaliReaderLoader(source, 10, pipeline=pipeline, shards=shards)
+            for _, batch in [*loader.epoch(0), *loader.epoch(1)]:
                 drawn.append(tuple((batch.views[0] != batch.views[1]).flatten(1).any(1).tolist()))
-        assert len(drawn) == 8 and len(set(drawn)) == 8
+        assert len(drawn) == 16 and len(set(drawn)) == 16
 
     def test_views_are_torchvisions_where_nothing_is_random(self, tmp_path):
         source = source_of(tmp_path, {f"{i}.jpg": encoded(photograph(i)) for i in range(4)})
