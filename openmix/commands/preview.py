@@ -1,4 +1,4 @@
-"""Write a PNG of images of the first training batch as each config mixes them, with partners, masks and labels."""
+"""Write a PNG of the first training batch as each config's task sees it: mixes and their labels, views, or masks."""
 
 import argparse
 from pathlib import Path
@@ -11,19 +11,21 @@ __all__ = ["add_arguments", "main"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("configs", nargs="+", metavar="CONFIG", help="each gives a row for each of its mix modes")
+    parser.add_argument(
+        "configs", nargs="+", metavar="CONFIG", help="each gives a row for each of its mix modes, or of its views"
+    )
     parser.add_argument("--out", default="preview.png", metavar="FILE.png", help="default: %(default)s")
     parser.add_argument(
         "--checkpoint",
         metavar="FILE",
-        help="weights for methods that look at the network or are learned (default: those that a run begins with)",
+        help="weights for what looks at the network or is made by it (default: those that a run begins with)",
     )
     parser.add_argument("--images", type=int, default=3, metavar="N", help="samples a row (default: %(default)s)")
 
 
 def main(arguments: argparse.Namespace) -> int:
     """Draw and write the picture."""
-    from openmix.engine.mix_picture import draw
+    from openmix.engine.picture import draw
 
     if arguments.images < 1:
         raise UserError(f"--images must be at least 1, got {arguments.images}")
@@ -52,11 +54,15 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def rows_of(config: str, columns: int, checkpoint: str | None = None) -> tuple[list[Any], list[str]]:
-    """Return a row for each of a config's modes, as a run would show it in its first epoch, and notes on the others."""
+    """Return a row for each of a config's modes, as a run would show it in its first epoch, and notes on the others.
+
+    Of a task that learns without labels it is one row: of views, or of reconstructions, by an untrained network where
+    no checkpoint is given.
+    """
     from openmix.engine.build import open_loader, seed_of
     from openmix.engine.config import load_config
     from openmix.engine.distributed import World
-    from openmix.engine.mix_preview import mixed_rows
+    from openmix.engine.mix_preview import preview_rows
     from openmix.engine.preprocess import Normalize
     from openmix.engine.settings import Preprocessor
 
@@ -65,7 +71,12 @@ def rows_of(config: str, columns: int, checkpoint: str | None = None) -> tuple[l
         assert loader is not None
         _, batch = next(iter(loader.epoch(0)))
     batch = Normalize(Preprocessor(**cfg.get("data_preprocessor", {}))).batch(batch)
-    return mixed_rows(_task_of(cfg, checkpoint), batch, loader.classes, columns, seed_of(cfg), 0)
+    task = _task_of(cfg, checkpoint)
+    rows, notes = preview_rows(task, batch, loader.classes, columns, seed_of(cfg), 0)
+    if hasattr(task, "reconstruct"):
+        weights = "the untrained network" if checkpoint is None else Path(checkpoint).name
+        rows = [row._replace(title=f"{row.title}: {weights}") for row in rows]
+    return rows, notes
 
 
 def _task_of(cfg: Any, checkpoint: str | None) -> Any:
@@ -78,9 +89,9 @@ def _task_of(cfg: Any, checkpoint: str | None) -> Any:
     from openmix.tasks.learned_mixer import LearnedMixer
 
     task = build_task(cfg.model, device="meta")
-    if checkpoint is None and not any(
-        isinstance(m, LearnedMixer) or (m.base or m).needs for m in getattr(task, "mixers", ())
-    ):
+    mixers = getattr(task, "mixers", ())
+    looks = any(isinstance(m, LearnedMixer) or (m.base or m).needs for m in mixers) or hasattr(task, "reconstruct")
+    if checkpoint is None and not looks:
         return task
     task = initialise(cfg, torch.device("cpu"))
     if checkpoint is not None:

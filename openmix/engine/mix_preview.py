@@ -1,4 +1,4 @@
-"""What a task's methods make of a batch, and a hook that shows it while a run trains."""
+"""What a task's methods make of a batch, or what it sees of it, and a hook that shows that while a run trains."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from openmix.data.batch import Batch
+from openmix.engine.view_preview import has_views, view_rows
 from openmix.mixers.compose import Window
 from openmix.ops.random import generator_for
 from openmix.registry import HOOKS
@@ -19,10 +20,21 @@ from openmix.registry import HOOKS
 if TYPE_CHECKING:
     from openmix.engine.mix_picture import Row
 
-__all__ = ["MixPreviewHook", "mixed_rows"]
+__all__ = ["MixPreviewHook", "mixed_rows", "preview_rows"]
 
 # of so many images partners are drawn, however large the batch
 POOL = 64
+
+
+def preview_rows(
+    task: Any, batch: Batch, classes: Sequence[str], columns: int, seed: int, epoch: int
+) -> tuple[list[Row], list[str]]:
+    """Return rows of what a task mixes or, where it learns without labels, of what it sees, and notes on the rest.
+
+    For the arguments see :func:`mixed_rows` and :func:`~openmix.engine.view_preview.view_rows`.
+    """
+    rows_of = view_rows if has_views(task) else mixed_rows
+    return rows_of(task, batch, classes, columns, seed, epoch)
 
 
 @torch.no_grad()
@@ -84,7 +96,8 @@ def _first(batch: Batch, n: int) -> Batch:
 class MixPreviewHook(Hook):
     """Puts a picture of mixed images into every visualizer backend, from the first micro-batch of an epoch.
 
-    The picture is that of ``openmix preview``, with draws of its own: a run's numbers do not depend on it. It takes
+    Of a task that learns without labels it shows the views, and what a masked autoencoder reconstructs. The picture is
+    that of ``openmix preview``, with draws of its own: a run's numbers do not depend on it. It takes
     part of a second and waits for the device. A run that is resumed within an epoch has drawn that epoch's already.
 
     Args:
@@ -106,7 +119,7 @@ class MixPreviewHook(Hook):
         """Say so where there is nothing to draw, or nothing to draw to."""
         if runner.visualizer is None:
             runner.logger.info("MixPreviewHook: there is nothing to draw to, as vis_backends is empty")
-        elif not getattr(runner.task, "mixers", ()):
+        elif not has_views(runner.task) and not getattr(runner.task, "mixers", ()):
             runner.logger.info("MixPreviewHook: %s has no mixers to draw", type(runner.task).__name__)
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
@@ -114,8 +127,8 @@ class MixPreviewHook(Hook):
         if batch_idx > 0 or runner.epoch % self.interval or runner.visualizer is None:
             return
         classes = runner.train_dataloader.classes
-        rows, notes = mixed_rows(runner.task, data_batch, classes, self.images, runner.seed, runner.epoch)
+        rows, notes = preview_rows(runner.task, data_batch, classes, self.images, runner.seed, runner.epoch)
         if rows:
-            from openmix.engine.mix_picture import draw, to_rgb
+            from openmix.engine.picture import draw, to_rgb
 
             runner.visualizer.add_image("mix_preview", to_rgb(draw(rows, notes)), runner.iter)

@@ -54,12 +54,12 @@ def test_rows_of_several_configs_say_whose_they_are(lab, tmp_path, monkeypatch):
     titles = []
 
     def draw(rows, notes):
-        from openmix.engine.mix_picture import Figure
+        from matplotlib.figure import Figure
 
         titles.extend(row.title for row in rows)
         return Figure()
 
-    monkeypatch.setattr("openmix.engine.mix_picture.draw", draw)
+    monkeypatch.setattr("openmix.engine.picture.draw", draw)
     paths = [lab.write(tmp_path, name, model={"mix_mode": "mixup"}) for name in ("one", "two")]
     assert run_command("preview", [*paths, "--out", str(tmp_path / "p.png")]) == 0
     assert titles == ["mixup   (one)", "mixup   (two)"]
