@@ -9,7 +9,7 @@ from torch import Tensor
 from openmix.data.dali.branches import require_one_size
 from openmix.data.dali.chain import Chain
 from openmix.data.dali.pasted import Pasted
-from openmix.data.dali.stages import RandomResizedCrop, Stage, decode_random_crop
+from openmix.data.dali.stages import RandomResizedCrop, Stage, resizing
 from openmix.errors import UserError
 
 __all__ = ["CropAndFlip", "ReaderGraph", "ReaderViews"]
@@ -67,7 +67,8 @@ class CropAndFlip:
                 f"DaliReaderLoader's pipeline is RandomResizedCrop and perhaps RandomHorizontalFlip, not {names}; "
                 "DaliLoader takes more"
             )
-        self.crop = pipeline[0]
+        self.crop: Any = pipeline[0]
+        self.resizing = resizing(self.crop)
         self.flip: Any = pipeline[1] if len(pipeline) > 1 else None
 
     def draw(self, count: int, generator: torch.Generator) -> list[Tensor]:
@@ -78,7 +79,11 @@ class CropAndFlip:
         """Return the node of the crops."""
         from nvidia.dali import fn
 
-        images = decode_random_crop(encoded, self.crop, device)
+        images: Any = fn.decoders.image_random_crop(
+            encoded, random_area=list(self.crop.scale), random_aspect_ratio=list(self.crop.ratio), device=device,
+            adjust_orientation=False,
+        )  # fmt: skip
+        images = fn.resize(images, size=list(self.crop.size), **self.resizing())
         if self.flip is not None:
             images = fn.flip(images, horizontal=fn.random.coin_flip(probability=self.flip.p))
         return (images,)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from openmix.errors import UserError
 
-__all__ = ["CenterCrop", "Erase", "Flip", "RandomCrop", "RandomResizedCrop", "Resize", "Stage", "decode_random_crop"]
+__all__ = ["CenterCrop", "Erase", "Flip", "RandomCrop", "RandomResizedCrop", "Resize", "Stage", "resizing"]
 
 Drawn = tuple[list[Tensor], Tensor]  # inputs, one row an image each; and the sizes (B, 2) of what comes out
 
@@ -54,7 +54,7 @@ class RandomResizedCrop:
     def __init__(self, transform: Any) -> None:
         self.size, self.crops = tuple(transform.size), (self,)
         self.scale, self.ratio = transform.scale, transform.ratio
-        self.filter = _filter(transform)
+        self.filter = resizing(transform)
 
     def draw(self, sizes: Tensor, generator: torch.Generator) -> Drawn:
         """Draw a box for each image, by torchvision's rule."""
@@ -92,17 +92,6 @@ class RandomResizedCrop:
         )
 
 
-def decode_random_crop(encoded: Any, transform: Any, device: str) -> Any:
-    """Return the node of resized crops of encoded images that DALI draws for ``v2.RandomResizedCrop`` itself."""
-    from nvidia.dali import fn
-
-    images = fn.decoders.image_random_crop(
-        encoded, random_area=list(transform.scale), random_aspect_ratio=list(transform.ratio), device=device,
-        adjust_orientation=False,
-    )  # fmt: skip
-    return fn.resize(images, size=list(transform.size), **_filter(transform)())
-
-
 class Resize:
     """``v2.Resize``, to a shorter side or to height and width. Inputs: the size of what comes out."""
 
@@ -114,7 +103,7 @@ class Resize:
             raise UserError("DaliLoader's Resize takes a size and no max_size; use TorchLoader")
         size = transform.size
         self.size: list[int] = [size] if isinstance(size, int) else list(size)
-        self.filter = _filter(transform)
+        self.filter = resizing(transform)
 
     def draw(self, sizes: Tensor, generator: torch.Generator) -> Drawn:
         """Return the new sizes; of one side, the longer is rounded down, as torchvision does."""
@@ -236,7 +225,7 @@ class Erase:
         return fn.erase(images, anchor=corner, shape=shape, axes=[0, 1], fill_value=self.fill)
 
 
-def _filter(transform: Any) -> Callable[[], dict[str, Any]]:
+def resizing(transform: Any) -> Callable[[], dict[str, Any]]:
     """Return what makes DALI's resizing arguments for a transform's interpolation."""
     mode: Any = getattr(transform.interpolation, "value", transform.interpolation)  # older torchvisions have numbers
     mode = {2: "bilinear", 3: "bicubic"}.get(mode, mode)
