@@ -8,7 +8,8 @@ from openmix.mixers.catalog import get_method, list_mixers
 from openmix.results.summaries import number
 
 __all__ = [
-    "Label", "flat", "hyper_parameters", "label", "modes_of", "plain", "short_commit", "transforms_of",
+    "SELF_SUPERVISED", "Label", "flat", "hyper_parameters", "label", "modes_of", "plain", "plain_method",
+    "short_commit", "transforms_of",
 ]  # fmt: skip
 
 DATASETS = {
@@ -21,9 +22,16 @@ LEARNED = {
     "AutoMixClassification": "automix", "SAMixClassification": "samix", "AdAutoMixClassification": "adautomix",
     "RLMixClassification": "rlmix", "AugMixClassification": "augmix",
 }  # fmt: skip
+SELF_SUPERVISED = {"MoCo": "moco", "MoCoV3": "mocov3", "SimSiam": "simsiam", "SimCLR": "simclr", "MAE": "mae"}
+# a head on a trunk that others trained: no training of this network at all
+PROBES = {"LinearProbe": "linear-probe"}
+TASKS = {**LEARNED, **SELF_SUPERVISED, **PROBES}  # those that are called by a name of their own
 
 # transforms that are methods of their own in the published tables; TimmAutoAugment is a part of several recipes
-METHODS_OF_PIPELINES = {"CropMix": "cropmix", "AutoAugment": "autoaugment", "RandAugment": "randaugment"}
+METHODS_OF_PIPELINES = {
+    "CropMix": "cropmix", "CropMixPair": "cropmix", "ScaleMix": "scalemix", "AutoAugment": "autoaugment",
+    "RandAugment": "randaugment",
+}  # fmt: skip
 TIMM = {
     "resnet18": "r18", "resnet34": "r34", "resnet50": "r50", "resnet101": "r101", "resnet200": "r200",
     "resnext50_32x4d": "rx50", "efficientnet_b0": "efficientnet-b0", "mobilenetv2_100": "mobilenetv2",
@@ -42,7 +50,7 @@ class Label:
     Attributes:
         dataset: such as ``cifar10``; the data set's type and where it lies where the published figures do not know it.
         network: such as ``r18``; the backbone's type and what sets it apart where they do not.
-        method: such as ``mixup+cutmix``.
+        method: such as ``mixup+cutmix``, or ``moco+cropmix``: how is learned, and what is mixed.
         alpha: Beta's parameter, one for each of the methods that have one.
         mix_prob: the probability of each method; empty where they are equally likely.
         epochs: how long is trained; None where ``train_cfg.max_iters`` says it in steps.
@@ -70,7 +78,8 @@ def label(config: Mapping[str, Any]) -> Label:
     dataset = _dataset(_mapping(config.get("train_dataloader")))
     modes = modes_of(model)
     probabilities = _numbers(model.get("mix_prob"))
-    if of_pipeline := [name for kind, name in METHODS_OF_PIPELINES.items() if kind in transforms_of(config)]:
+    transforms = transforms_of(config)
+    if of_pipeline := dict.fromkeys(name for kind, name in METHODS_OF_PIPELINES.items() if kind in transforms):
         modes = [*(mode for mode in modes if mode != "vanilla"), *of_pipeline]
     return Label(
         dataset,
@@ -85,10 +94,20 @@ def label(config: Mapping[str, Any]) -> Label:
 def modes_of(model: Mapping[str, Any]) -> list[str]:
     """Return the methods of a config's ``model``, as ``mix_mode`` lists them."""
     kind = model.get("type")
-    if kind in LEARNED:
-        return [LEARNED[str(kind)]]
+    if kind in TASKS:
+        return [TASKS[str(kind)]]
     modes = model.get("mix_mode", "mixup" if kind == "MixUpClassification" else "vanilla")
     return [plain(modes)] if not isinstance(modes, list) else [plain(mode) for mode in modes] or ["vanilla"]
+
+
+def plain_method(method: str) -> str:
+    """Return the method that one is compared with where nothing else is asked for: the same without mixing.
+
+    >>> plain_method("mixup+cutmix"), plain_method("moco+cropmix"), plain_method("simsiam")
+    ('vanilla', 'moco', 'simsiam')
+    """
+    first = method.split("+")[0]
+    return first if first in (*SELF_SUPERVISED.values(), *PROBES.values()) else "vanilla"
 
 
 def hyper_parameters(model: Mapping[str, Any], mode: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 from openmix.engine.config_hash import study_hash
 from openmix.errors import UserError, did_you_mean
 from openmix.results.groups import Group, group_runs
-from openmix.results.naming import flat, label
+from openmix.results.naming import flat, label, plain_method
 from openmix.results.published.matching import published_like
 from openmix.results.published.names import DATASETS, METHODS, NETWORKS
 from openmix.results.rows import LeftOut, Table, make_row
@@ -26,7 +26,7 @@ def read_table(paths: Sequence[Path], baseline: str | None = None, metric: str =
     Args:
         paths: studies, work dirs, or folders above them.
         baseline: the method or the name of the group that others are compared with; by default ``vanilla`` of the same
-            data set, network and epochs.
+            data set, network and epochs; of what learns without labels the same without mixing, such as ``moco``.
         metric: which figure of the validation records.
         track: what goes through the work dirs, to show how far it is.
 
@@ -123,7 +123,8 @@ def _baseline_of(
     alike = [other for other in groups if _setting(other) == _setting(group)]
     if named := [other for other in alike if other.name == wanted]:
         return named[0]
-    candidates = [other for other in alike if other.label.method == (wanted or "vanilla")]
+    name = wanted or plain_method(group.label.method)
+    candidates = [other for other in alike if other.label.method == name]
     if group in candidates:
         return group
     return min(candidates, key=lambda other: _distance(flats[group.name], flats[other.name]), default=None)

@@ -29,6 +29,11 @@ NETWORKS = {
 }  # fmt: skip
 
 
+OF_SELF_SUPERVISION = (
+    "moco-cifar", "lightly-cifar-128", "lightly-cifar-512", "solo-learn-cifar", "simsiam-cifar", "mae-cifar",
+)  # fmt: skip
+
+
 class Cell(NamedTuple):
     """What a cell of a seed's table says of the figure in it."""
 
@@ -209,9 +214,10 @@ def test_values_are_in_range():
         assert re.fullmatch(r"\d+(\.\d{1,2})?", f.printed), f
         assert 0 < f.value < 100, f
         assert all(0 < a <= 2 for a in f.alpha), f
-        assert f.epochs is None or 100 <= f.epochs <= 1600, f
+        assert f.epochs is None or 100 <= f.epochs <= 2000, f
         if f.dataset == "cifar10":
-            assert 94 < f.value < 99, f
+            low, high = (70, 94) if f.recipe in OF_SELF_SUPERVISION else (94, 99)
+            assert low < f.value < high, f
         if f.metric == "top1_error":
             assert f.value < 50, f
 

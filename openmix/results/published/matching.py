@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from openmix.mixers.catalog import get_method, list_mixers
-from openmix.results.naming import Label, hyper_parameters, modes_of, transforms_of
+from openmix.results.naming import SELF_SUPERVISED, Label, hyper_parameters, modes_of, transforms_of
 from openmix.results.published import Published, read
 from openmix.results.published.names import RECIPES
 
@@ -14,6 +14,8 @@ __all__ = ["doubts", "published_like"]
 SAID = ("alpha", "use_alpha")
 # of a task, what makes it another experiment than the one that the figures are of
 CHANGES = {"mix_repeat": 1, "mix_sample_prob": 1.0, "mix_epochs": None}
+# what a task's ``symmetric`` makes of a method, where that is not what the figures without a variant are of
+VARIANTS = {("MoCo", True): "symmetric", ("SimSiam", False): "one-way"}
 
 
 def published_like(config: Mapping[str, Any], label: Label, metric: str = "top1") -> list[Published]:
@@ -25,7 +27,8 @@ def published_like(config: Mapping[str, Any], label: Label, metric: str = "top1"
     Args:
         config: the resolved config.
         label: its label.
-        metric: a metric of the validation records; only those of :data:`.names.METRICS` have been published.
+        metric: a metric of the validation records; only those of :data:`.names.METRICS` have been published. Where no
+            labels are learned from, ``top1`` is an online linear probe's.
     """
     model = config.get("model")
     if not isinstance(model, Mapping) or any(model.get(key, usual) != usual for key, usual in CHANGES.items()):
@@ -33,6 +36,8 @@ def published_like(config: Mapping[str, Any], label: Label, metric: str = "top1"
     modes = modes_of(model)
     if any(_unusual(model, mode) for mode in modes):
         return []
+    if metric == "top1" and model.get("type") in SELF_SUPERVISED:
+        metric = "online_top1"
     wanted = (metric, label.dataset, label.network, _published_name(model, modes, label))
     return [
         figure
@@ -40,7 +45,7 @@ def published_like(config: Mapping[str, Any], label: Label, metric: str = "top1"
         if (figure.metric, figure.dataset, figure.network, figure.method) == wanted
         and figure.epochs in (None, label.epochs)
         and _same_alpha(figure, label, modes)
-        and _same_variant(figure, label, modes)
+        and _same_variant(figure, label, modes, model)
         and ("RandAugment" in RECIPES[figure.recipe]) == ("TimmAutoAugment" in transforms_of(config))
     ]
 
@@ -85,8 +90,12 @@ def _same_alpha(figure: Published, label: Label, modes: list[str]) -> bool:
     return figure.alpha == ours
 
 
-def _same_variant(figure: Published, label: Label, modes: list[str]) -> bool:
-    """Tell whether the share of batches that are mixed is the same, where it is stated."""
+def _same_variant(figure: Published, label: Label, modes: list[str], model: Mapping[str, Any]) -> bool:
+    """Tell whether the share of batches that are mixed is the same, where it is stated; or the loss, without labels."""
+    kind = model.get("type")
+    if kind in SELF_SUPERVISED:
+        symmetric = model.get("symmetric", kind == "SimSiam")
+        return figure.variant == VARIANTS.get((kind, symmetric), "")
     if figure.method in ("cutmix+", "mixup+cutmix"):
         return not label.mix_prob
     partly = "vanilla" in modes and len(modes) == 2

@@ -12,6 +12,7 @@ DATASETS = {
     "cifar100": "CIFAR-100",
     "tiny-imagenet": "Tiny-ImageNet",
     "imagenet": "ImageNet-1k",
+    "imagenette": "Imagenette",
     "cub200": "CUB-200-2011",
     "aircraft": "FGVC-Aircraft",
     "cars": "Stanford Cars",
@@ -44,6 +45,8 @@ NETWORKS = {
     "deit-t": "DeiT-T",
     "deit-s": "DeiT-S",
     "deit-b": "DeiT-B",
+    "vit-t-2": "ViT-T, patches of 2",
+    "vit-s": "ViT-S",
     "vit-b": "ViT-B",
     "pvt-t": "PVT-T",
     "pvt-s": "PVT-S",
@@ -91,6 +94,12 @@ METHODS = {
     "ohl-autoaugment": "OHL-Auto-Aug",
     "randaugment": "RandAugment",
     "dada": "DADA",
+    "moco": "MoCo",
+    "mocov3": "MoCo v3",
+    "simsiam": "SimSiam",
+    "simclr": "SimCLR",
+    "byol": "BYOL",
+    "mae": "MAE",
 }
 
 METRICS = {
@@ -98,6 +107,9 @@ METRICS = {
     "top1_error": "top-1 error (%)",
     "top5_error": "top-5 error (%)",
     "linear_top1": "linear probe, top-1 (%)",
+    "online_top1": "linear probe trained beside, top-1 (%)",
+    "top1_knn": "kNN, top-1 (%)",
+    "finetuned_top1": "fine-tuned, top-1 (%)",
     "top1_10pct_labels": "top-1 with 10 % of the labels (%)",
     "top1_1pct_labels": "top-1 with 1 % of the labels (%)",
     "top1_fgsm": "top-1 under FGSM (%)",
@@ -164,6 +176,16 @@ RECIPES = {
     "moco-v2": "contrastive pre-training with asym-siam's MoCo: batch 256, SGD 0.03, cosine",
     "mae": "masked pre-training on all of ImageNet, then fine-tuning; epochs are the pre-training's",
     "mae-10pct": "masked pre-training on 10 % of ImageNet, then fine-tuning",
+    "moco-cifar": "MoCo: batch 512, SGD 0.06, weight decay 5e-4, cosine per epoch, momentum 0.99, T 0.1, queue 4096, "
+    "linear projector to 128, BatchNorm split in 8; kNN with k 200, T 0.1",
+    "lightly-cifar-128": "batch 128, kNN of the network's 512 values; MoCo: as moco-cifar, projector 512-512-128",
+    "lightly-cifar-512": "as lightly-cifar-128, batch 512",
+    "solo-learn-cifar": "batch 256, warm-up of 10 epochs and cosine; MoCo v2+: SGD 0.3, projector 2048-256, queue "
+    "32768 a view, T 0.2, momentum 0.99 to 0.999; SimSiam: SGD 0.5, projector 2048, predictor 512",
+    "simsiam-cifar": "batch 512, SGD 0.03 x batch / 256, weight decay 5e-4, 10 epochs of warm-up, projector of 2 "
+    "layers; kNN with k 200",
+    "mae-cifar": "masked pre-training: decoder of 4 blocks of 192, 75 % masked, no augmentation, AdamW 1.5e-4 x 16, "
+    "weight decay 0.05, 200 epochs of warm-up; then fine-tuning; epochs are the pre-training's",
     "": "",  # not stated
 }
 

@@ -68,6 +68,31 @@ SOURCES = {
         "https://github.com/open-mmlab/mmpretrain, arXiv 2111.06377",
         "",
     ),
+    "moco-cifar": Source(
+        "MoCo's CIFAR-10 demo",
+        "https://github.com/facebookresearch/moco, branch colab-notebook, arXiv 2003.04297",
+        "One run each, no seeds.",
+    ),
+    "lightly": Source(
+        "lightly's benchmarks",
+        "https://docs.lightly.ai/self-supervised-learning/getting_started/benchmarks.html",
+        "The best epoch by kNN on the test set; no seeds.",
+    ),
+    "solo-learn": Source(
+        "solo-learn's results",
+        "https://github.com/vturrisi/solo-learn, arXiv 2108.01775",
+        "Of a linear classifier trained beside the network, not afterwards (issues 216 and 221 there); no seeds.",
+    ),
+    "patrickhua-simsiam": Source(
+        "PatrickHua's SimSiam",
+        "https://github.com/PatrickHua/SimSiam, arXiv 2011.10566",
+        "An independent implementation, one run.",
+    ),
+    "icaruswizard-mae": Source(
+        "IcarusWizard's MAE",
+        "https://github.com/IcarusWizard/MAE, arXiv 2111.06377",
+        "An independent implementation, one run.",
+    ),
     "openmixup": Source(
         "OpenMixup's benchmarks",
         "https://github.com/Westlake-AI/openmixup, arXiv 2209.04851",
