@@ -98,8 +98,9 @@ def train(make: Callable[[], Any], micro_batches: list[list[int]], views: int) -
 
 
 def alone() -> dict[str, Any]:
-    """Train on both processes' images: in two micro-batches, or where these would not be the same in one batch."""
+    """Train on both processes' images: in micro-batches, or where these would not be the same in one batch."""
     accumulated = {name: train(make, [[0], [1]], 2 + ("two keys" in name)) for name, make in ACCUMULATING.items()}
+    accumulated["four"] = train(moco, [[0], [1], [2], [3]], 2)
     return accumulated | {name: train(make, [[0, 1]], 2) for name, make in GATHERING.items()}
 
 
@@ -125,6 +126,7 @@ def tasks(rank: int) -> dict[str, Any]:
     results: dict[str, Any] = {
         name: train(make, [[rank]], 2 + ("two keys" in name)) for name, make in (ACCUMULATING | GATHERING).items()
     }
+    results["four"] = train(moco, [[rank], [rank + 2]], 2)
     results["shuffled"] = keys(rank)
     results["in order"] = keys(rank, shuffle=False)
     results["over all"] = keys(rank, key_splits=0)

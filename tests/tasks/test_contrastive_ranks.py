@@ -40,6 +40,14 @@ def test_two_processes_equal_one_that_accumulates_two(name, seen):
         assert not any(key.startswith(("teacher", "queue")) for key in alone["gradients"])
 
 
+def test_keys_enter_the_queue_in_the_order_of_shards(seen):
+    """Of two processes that accumulate two each, as of one that accumulates four."""
+    alone = seen["alone"]["four"]["state"]
+    for rank in ("0", "1"):
+        for key, value in seen[rank]["four"]["state"].items():
+            torch.testing.assert_close(value, alone[key], rtol=1e-5, atol=1e-6, msg=key)
+
+
 @pytest.mark.parametrize("name", GATHERING)
 def test_gradients_of_what_processes_gather_are_those_of_the_whole_batch(name, seen):
     """Of the first step, and so the weights after four; the whole batch's loss is the mean of theirs."""
