@@ -113,7 +113,7 @@ def test_the_momentum_encoder_in_closed_form(end, make_batch):
 
 
 def test_the_momentum_encoders_batchnorm_has_statistics_of_its_own(make_batch):
-    task, batch = make(), views(make_batch)
+    task, batch = make(momentum=0.5), views(make_batch)
     (_,) = train(task, [batch])
     one, other = (net.get_submodule("backbone.layer1.1") for net in (task, task.teacher))
     assert one.num_batches_tracked == other.num_batches_tracked == 1
