@@ -14,6 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from openmix.errors import UserError
+from openmix.models.weight_parts import (
+    BEHIND,
+    BESIDE,
+    CLASSIFIER,
+    FC_NORM,
+    HEAD,
+    TRUNK,
+    own_head,
+    own_parts,
+    replaced_norm,
+    without_copies,
+)  # fmt: skip
 from openmix.models.weight_styles import STYLES, Style
 
 __all__ = ["BESIDE", "Fitted", "check_weights", "fit_weights", "odd_form", "read_weights"]
@@ -25,24 +37,6 @@ CONTAINERS = (
 )  # fmt: skip
 # what DataParallel, DistributedDataParallel, torch's AveragedModel and torch.compile put before every name
 WRAPPERS = ("module.", "_orig_mod.")
-# what networks call their classifier, behind which nothing but weight and bias comes
-CLASSIFIER = re.compile(
-    r"^(?:fc|linear|classifier|classifier\.1|fc_out|head|head\.fc|heads\.head|head\.layers\.head)\.(weight|bias)$"
-)
-HEAD = "head.fc."
-TRUNK = "backbone."
-# what a task has beside its network: a guide, a momentum encoder, what learns how to mix, what learning without labels
-# takes
-BESIDE = (
-    "guide.", "learner.", "teacher.", "mix_block.", "head_one.",
-    "probe.", "projector.", "predictor.", "queue.", "decoder.",
-)  # fmt: skip
-# how MAE's own code begins the names of what is there for pre-training alone
-MAE_DECODER = ("decoder_", "mask_token")
-# what stands behind a trunk's last block, and what pre-training may have done without: the norm of averaged tokens and
-# the attention pooling of timm's transformers, a neck with weights, the norm before a probe
-BEHIND = re.compile(r"^(backbone\.net\.(?:fc_norm|attn_pool)|neck|norm)\.")
-FC_NORM = f"{TRUNK}net.fc_norm"
 DEPTH = 4  # of containers in containers; a file may hold one that holds itself
 SHOWN = 3  # names of each kind in an error message
 
@@ -152,13 +146,13 @@ def fit_weights(weights: Mapping[str, Tensor], module: nn.Module) -> Fitted:
     """
     target = module.state_dict()
     backbone = getattr(module, "backbone", module)
-    kept, ignored = _without_copies(weights, target)
+    kept, ignored = without_copies(weights, target)
     _refuse({key: form for key, value in kept.items() if (form := odd_form(value))})
     prefixes = [TRUNK, *(f"{TRUNK}{name}." for name, _ in backbone.named_children())]
     attempts = [(style, _rename(kept, style, prefixes, target)) for style in STYLES if style.suits(backbone)]
     style, renamed = max(attempts, key=lambda attempt: _score(attempt[1], target))
-    own = (*_own_parts(renamed, target), *_own_head(renamed, target))
-    dropped = _replaced_norm(renamed, target) if any(key.startswith(FC_NORM) for key in own) else ()
+    own = (*own_parts(renamed, target), *own_head(renamed, target))
+    dropped = replaced_norm(renamed, target) if any(key.startswith(FC_NORM) for key in own) else ()
     ignored += dropped
     fitted = {key: value for key, value in renamed.items() if key not in (*own, *dropped)}
     # files that are older than this counter lack it, and BatchNorm with a momentum does not read it
@@ -187,32 +181,6 @@ def check_weights(weights: Mapping[str, Tensor], target: Mapping[str, Tensor]) -
     _refuse({key: why for key, value in weights.items() if (why := _odd_values(value, target[key]))})
 
 
-def _without_copies(
-    weights: Mapping[str, Tensor], target: Mapping[str, Tensor]
-) -> tuple[dict[str, Tensor], tuple[str, ...]]:
-    """Leave out what is kept beside a network and the module has not: a guide, a learner, a classifier.
-
-    So are OpenMixup's ``backbone_k``, a teacher, and ``ema_NAME`` for each NAME. What its averaging hook calls
-    ``ema_NAME`` is not the average when it saves: it swaps the two.
-    """
-    has_head = any(key.startswith(HEAD) for key in target)
-    copies = {"ema_" + key.replace(".", "_") for key in weights}
-    has_trunk = any(key.startswith(TRUNK) for key in weights)
-    ignored = tuple(
-        key
-        for key in weights
-        if key in copies
-        or (has_trunk and key.startswith("backbone_k."))
-        or (key.startswith((*BESIDE, *MAE_DECODER)) and key not in target)
-        or (not has_head and _is_classifier(key) and not {key, TRUNK + key} & target.keys())
-    )
-    return {key: value for key, value in weights.items() if key not in ignored}, ignored
-
-
-def _is_classifier(key: str) -> bool:
-    return key.startswith(HEAD) or CLASSIFIER.match(key.removeprefix(TRUNK)) is not None
-
-
 def _rename(
     weights: Mapping[str, Tensor], style: Style, prefixes: Sequence[str], target: Mapping[str, Tensor]
 ) -> dict[str, Tensor]:
@@ -237,28 +205,6 @@ def _rename(
 
 def _score(renamed: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> int:
     return sum(key in target and value.shape == target[key].shape for key, value in renamed.items())
-
-
-def _own_head(renamed: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Return the names of the task's classifier where the file has none, or one with other classes."""
-    head = tuple(key for key in target if key.startswith(HEAD))
-    theirs, ours = renamed.get(HEAD + "weight"), target.get(HEAD + "weight")
-    if ours is None or (theirs is not None and (theirs.shape == ours.shape or theirs.shape[1:] != ours.shape[1:])):
-        return ()
-    return head
-
-
-def _own_parts(renamed: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Return the names of the parts behind the trunk of which the file has nothing at all."""
-    found = {match[1] for key in renamed if key in target and (match := BEHIND.match(key))}
-    return tuple(key for key in target if (match := BEHIND.match(key)) and match[1] not in found)
-
-
-def _replaced_norm(renamed: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Return the names of the norm of all tokens, which that of averaged ones takes the place of."""
-    of_tokens = (f"net.norm.{name}" for name in ("weight", "bias"))
-    names = {candidate for name in of_tokens for candidate in (TRUNK + name, name, name.removeprefix("net."))}
-    return tuple(key for key in renamed if key in names and key not in target)
 
 
 def _check(fitted: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> None:
