@@ -74,6 +74,8 @@ def check_build(cfg: Mapping[str, Any]) -> list[Problem]:
                     attempt("val_cfg.knn", extractor, task, knn.features)
                 if networks and (saving := sections.get(saves, settings.CheckpointHook())):
                     attempt(saves, saving.check_best, [*networks[1:], *(["knn"] if knn else [])])
+                if key == "train_dataloader":
+                    attempt(f"{key}.batch_size", _check_batch_size, loader.get("batch_size"), task)
                 if key == "train_dataloader" and not problems:
                     attempt("model", _try_step, task, views, sections["data_preprocessor"])
     if sections.get("val_cfg.knn") and cfg.get("val_dataloader") is None:
@@ -146,13 +148,21 @@ def _try_network(model: Mapping[str, Any], task: Task, images: Tensor) -> list[s
             raise UserError(f"the network fails on images of shape {tuple(images.shape[1:])}: {reason}") from error
 
 
+def _check_batch_size(batch_size: Any, task: Task) -> None:
+    if isinstance(batch_size, int) and batch_size % task.batch_multiple:
+        raise UserError(
+            f"{type(task).__name__} as configured needs a multiple of {task.batch_multiple}, got {batch_size}"
+        )
+
+
 def _try_step(task: Task, views: Sequence[Tensor], preprocessor: settings.Preprocessor) -> None:
     """Raise ValueError for what a task finds wrong in its first step with images of this size, such as a grid too fine.
 
-    Two of them, without numbers: whatever else goes wrong may be for want of these.
+    As few as can be, without numbers: whatever else goes wrong may be for want of these.
     """
-    pairs = tuple(view.new_empty((2, *view.shape[1:]), device="meta") for view in views)
-    numbers = torch.zeros(2, dtype=torch.int64, device="meta")
+    count = max(DRY_BATCH, task.batch_multiple)
+    pairs = tuple(view.new_empty((count, *view.shape[1:]), device="meta") for view in views)
+    numbers = torch.zeros(count, dtype=torch.int64, device="meta")
     batch = Batch(pairs, numbers, numbers, Normalize(preprocessor).pixel_range.to("meta"))
     try:
         task.to("meta").train()(batch, StepContext(seed=0, epoch=0, step=0, shard=0, progress=0.0))
@@ -246,13 +256,14 @@ def dry_config(cfg: Config, work_dir: str) -> tuple[Config, list[str]]:
     dry = Config(cfg.to_dict())
     notes: list[str] = []
     accumulate = settings.OptimWrapper(**cfg["optim_wrapper"]).accumulative_counts
+    batch_size = max(DRY_BATCH, _try_task(cfg["model"]).batch_multiple)
     for key in ("train_dataloader", "val_dataloader"):
         if cfg.get(key) is None:
             continue
         parts = _parts(dry[key])
         steps = 1 if key == "val_dataloader" or len(parts) > 1 else 2
-        length = DRY_BATCH * steps * (accumulate if key == "train_dataloader" else 1)
-        small = [_dry_loader(part, key, length, cfg, notes) for part in parts]
+        length = batch_size * steps * (accumulate if key == "train_dataloader" else 1)
+        small = [_dry_loader(part, key, batch_size, length, cfg, notes) for part in parts]
         dry[key] = small[0] if parts[0] is dry[key] else {**dry[key], "loaders": small, "begins": range(len(small))}
     steps = max(2, len(_parts(dry["train_dataloader"])))
     dry.train_cfg = {**dry.train_cfg, "max_epochs": None, "max_iters": steps, "val_interval": steps}
@@ -263,10 +274,12 @@ def dry_config(cfg: Config, work_dir: str) -> tuple[Config, list[str]]:
     return dry, notes
 
 
-def _dry_loader(loader: Mapping[str, Any], key: str, length: int, cfg: Config, notes: list[str]) -> dict[str, Any]:
+def _dry_loader(
+    loader: Mapping[str, Any], key: str, batch_size: int, length: int, cfg: Config, notes: list[str]
+) -> dict[str, Any]:
     """Return the config of a loader of ``length`` small images, in this process."""
     loader = _as_tried(loader)
-    loader = {**loader, "batch_size": DRY_BATCH, **_without_workers(loader)}
+    loader = {**loader, "batch_size": batch_size, **_without_workers(loader)}
     try:
         dry = {**loader, "dataset": build(loader["dataset"], DATASETS).take(length)}
     except UserError as error:

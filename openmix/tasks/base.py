@@ -16,7 +16,13 @@ __all__ = ["Task"]
 
 
 class Task(nn.Module):
-    """Owns the networks of one training objective and says what one step computes."""
+    """Owns the networks of one training objective and says what one step computes.
+
+    Attributes:
+        batch_multiple: what the images of a micro-batch must be a multiple of.
+    """
+
+    batch_multiple = 1
 
     def forward(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         """Return ``loss`` and further 0-d tensors to be logged.

@@ -217,7 +217,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("data_preprocessor", {"mean": [], "std": []}, "mean and std must have one value a channel"),
     ("data_preprocessor", {"mean": [127.5], "std": [63.0]}, "for images in [0, 1]; divide by 255"),
     ("train_dataloader.pipeline", [{"type": "RandomCrop", "size": 12}], "RandomCrop cannot cut 12 x 12"),
-    ("train_dataloader.pipeline", [{"type": "ColorJitter"}], "ResidentLoader cannot augment with ColorJitter"),
+    (
+        "train_dataloader.pipeline",
+        [{"type": "RandomRotation", "degrees": 5}],
+        "ResidentLoader cannot augment with RandomRotation",
+    ),
     (
         "train_dataloader",
         {

@@ -108,3 +108,35 @@ def test_what_a_loader_would_refuse_is_found_without_data(lab, tmp_path, changes
     cfg = {"train_dataloader": loader(8, **changes), "model": {"head": {"num_classes": 10}}}
     with pytest.raises(UserError, match=message):
         lab.load(lab.write(tmp_path, **cfg), tmp_path / "w")
+
+
+def moco(lab, folder, batch_size, views=2):
+    """MoCo with BatchNorm in 4 parts, on a pipeline of so many views."""
+    view = [{"type": "RandomHorizontalFlip"}]
+    model = {
+        "type": "MoCo",
+        "backbone": {"type": "ConvNet", "widths": [4], "in_channels": 1},
+        "probe": {"type": "ClsHead", "num_classes": 10},
+        "projector": {"type": "ProjectionMLP", "channels": [8]},
+        "splits": 4,
+    }
+    pipeline = [{"type": "Views", "views": [view] * views}]
+    return lab.write(
+        folder, train_dataloader={**loader(8, pipeline=pipeline), "batch_size": batch_size}, model=model
+    )  # fmt: skip
+
+
+def test_a_batch_that_a_task_cannot_divide_is_found_without_data(lab, tmp_path):
+    with pytest.raises(UserError, match=r"batch_size: MoCo as configured needs a multiple of 4, got 10"):
+        lab.load(moco(lab, tmp_path, 10), tmp_path / "w")
+
+
+def test_too_few_views_are_found_without_data(lab, tmp_path):
+    with pytest.raises(UserError, match=r"model: MoCo needs 2 views of each image, the pipeline gives 1"):
+        lab.load(moco(lab, tmp_path, 8, views=1), tmp_path / "w")
+
+
+def test_a_dry_run_takes_as_many_images_as_a_task_needs(lab, tmp_path):
+    cfg = lab.load(moco(lab, tmp_path, 8), tmp_path / "w")
+    assert trial.dry_config(cfg, "w")[0].train_dataloader.batch_size == 4
+    assert dry_run(cfg, str(tmp_path / "dry"), World()) == []
