@@ -10,7 +10,7 @@ from torch.nn import functional as F
 __all__ = ["L2_STRENGTHS", "LogisticRegression", "choose_l2", "fit_logistic"]
 
 # from strong to weak, each fit beginning where the one before ended
-L2_STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5)
+L2_STRENGTHS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
 HELD_OUT = 5  # every fifth training image of a class is held out where the strength is chosen
 
 
