@@ -1,4 +1,4 @@
-"""The small vision transformer of vit_micro_cifar10_mae.py fine-tuned on CIFAR-10, 10 epochs on a CPU.
+"""The small vision transformer of vit_micro_cifar10_mae.py fine-tuned on CIFAR-10, 3 epochs on a CPU.
 
 For another checkpoint: --cfg-options load_from=FILE. The layers' rates shrink by 0.75 a block towards the images: 0.65
 is MAE's for 12 blocks. Expect what docs/selfsup.md says; nobody has published a figure for this network.

@@ -1,4 +1,4 @@
-"""A small network on CIFAR-10 by MoCo v3, 5 epochs on a CPU: a predictor, no queue, both views predict each other.
+"""A small network on CIFAR-10 by MoCo v3, 3 epochs on a CPU: a predictor, no queue, both views predict each other.
 
 Projector and predictor are solo-learn's, smaller, its momentum is 0.99 to 1 as well; the optimizer is SGD, as for the
 other methods at this size. Expect what docs/selfsup.md says; nobody has published a figure for this network.
@@ -11,7 +11,7 @@ _base_ = [
 ]
 model = dict(
     type="MoCoV3",
-    backbone=dict(type="ConvNet", widths=[32, 64, 128]),
+    backbone=dict(type="ConvNet", widths=[16, 32, 64]),
     probe=dict(type="ClsHead", num_classes=10),
     projector=dict(type="ProjectionMLP", channels=[256, 128], norm="all"),
     predictor=dict(type="ProjectionMLP", channels=[256, 128]),

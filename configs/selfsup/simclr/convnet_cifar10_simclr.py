@@ -1,4 +1,4 @@
-"""A small network on CIFAR-10 by SimCLR, 5 epochs on a CPU, crops of 0.2 to 1 of the area.
+"""A small network on CIFAR-10 by SimCLR, 3 epochs on a CPU, crops of 0.2 to 1 of the area.
 
 Temperature 0.5, as SimCLR's paper has for CIFAR-10. Expect what docs/selfsup.md says; nobody has published a figure for
 this network.
@@ -11,7 +11,7 @@ _base_ = [
 ]
 model = dict(
     type="SimCLR",
-    backbone=dict(type="ConvNet", widths=[32, 64, 128]),
+    backbone=dict(type="ConvNet", widths=[16, 32, 64]),
     probe=dict(type="ClsHead", num_classes=10),
     projector=dict(type="ProjectionMLP", channels=[128, 128]),
     temperature=0.5,
