@@ -50,7 +50,7 @@ def fit_logistic(
     l2: float,
     standardise: bool = True,
     start: LogisticRegression | None = None,
-    tolerance: float = 1e-6,
+    tolerance: float | None = None,
     max_evaluations: int = 2000,
 ) -> LogisticRegression:
     """Minimise mean cross entropy + l2 / 2 * |weight|^2 by L-BFGS on all features at once, in float64.
@@ -66,7 +66,8 @@ def fit_logistic(
         standardise: bring each feature to mean 0 and standard deviation 1 (1 / N) over these images first. A constant
             one is left with deviation 1.
         start: begin at this solution's weights, of equally standardised features.
-        tolerance: it ends where no part of the gradient is larger than this.
+        tolerance: it ends where no part of the gradient is larger than this; by default 1e-6, or l2 / 10 where that is
+            less: the penalty's own part of the gradient is l2 times a weight.
         max_evaluations: or after so many evaluations.
 
     Raises:
@@ -77,6 +78,8 @@ def fit_logistic(
     x = features.double()
     if not x.isfinite().all():
         raise ValueError("the features are not all finite numbers")
+    if tolerance is None:
+        tolerance = min(1e-6, l2 / 10)
     mean, scale = torch.zeros_like(x[0]), torch.ones_like(x[0])
     if standardise:
         mean, scale = x.mean(0), x.std(0, correction=0)
