@@ -30,6 +30,7 @@ def test_all_are_right_and_state_their_claim(capsys):
 def small_configs() -> list[Path]:
     """The configs of CIFAR-10 that a CPU trains."""
     folders = [BASIC, *(ROOT / "configs/classification/cifar10" / name for name in ("automix", "samix", "adautomix"))]
+    folders += [ROOT / "configs/selfsup" / name for name in ("moco", "simsiam", "simclr", "mae")]
     return [path for folder in folders for kind in ("convnet_*", "vit_micro_*") for path in folder.glob(f"{kind}.py")]
 
 
@@ -43,10 +44,13 @@ def parts_of(path: str) -> set[str]:
 
 
 def first_of_each() -> set[str]:
-    """Configs of which each has a part that those before have not; the rest combine them otherwise."""
+    """Configs of which each has a part that those before have not; the rest combine them otherwise.
+
+    Those of masked autoencoders of 86 M parameters are not among them: each takes a minute.
+    """
     found, tried = set(), set()
     for path in CONFIGS:
-        if not parts_of(path) <= tried:
+        if not parts_of(path) <= tried and "vit_base_imagenet" not in path:
             found.add(path)
             tried |= parts_of(path)
     return found
@@ -99,11 +103,11 @@ def test_quickstart_configs_differ_in_their_mode_alone():
 
 
 def test_every_method_has_a_config_that_trains_it():
-    """Those that are learned have a task of their own, and configs in a folder of their own."""
+    """Those that are learned have a task of their own, as what learns without labels has, and folders of their own."""
     named, tasks = set(), set()
     for path in small_configs():
         model = load_config(str(path)).model
-        named |= {model.mix_mode} if "mix_mode" in model else set()
+        named |= {model.mix_mode} if path.parent == BASIC and "mix_mode" in model else set()
         tasks |= {model.type}
     learned = {name for name in openmix.list_mixers() if openmix.build_mixer(name).kind == "learned"}
     assert named == set(openmix.list_mixers()) - learned
