@@ -146,8 +146,8 @@ def report(out: Path, rows: list[dict[str, Any]], facts: dict[str, Any]) -> None
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
     notes = "\n".join(f"- {key}: {value}" for key, value in facts.items())
     text = (
-        "Means over seeds and 95 % intervals of Student's t. The top-1 in the run is the online probe's, or, of what is\n"
-        "fine-tuned or trained from scratch, the network's. Of the pixels there is one figure.\n"
+        "Means over seeds and 95 % intervals of Student's t. The top-1 in the run is the online probe's, or, of what\n"
+        "is fine-tuned or trained from scratch, the network's. Of the pixels there is one figure.\n"
     )
     out.with_suffix(".md").write_text(f"# {title}\n\n{table}\n\n{text}\n{notes}\n")
 

@@ -160,7 +160,7 @@ def _try_step(task: Task, views: Sequence[Tensor], preprocessor: settings.Prepro
 
     As few as can be, without numbers: whatever else goes wrong may be for want of these.
     """
-    count = max(DRY_BATCH, task.batch_multiple)
+    count = DRY_BATCH * task.batch_multiple
     pairs = tuple(view.new_empty((count, *view.shape[1:]), device="meta") for view in views)
     numbers = torch.zeros(count, dtype=torch.int64, device="meta")
     batch = Batch(pairs, numbers, numbers, Normalize(preprocessor).pixel_range.to("meta"))
@@ -256,7 +256,7 @@ def dry_config(cfg: Config, work_dir: str) -> tuple[Config, list[str]]:
     dry = Config(cfg.to_dict())
     notes: list[str] = []
     accumulate = settings.OptimWrapper(**cfg["optim_wrapper"]).accumulative_counts
-    batch_size = max(DRY_BATCH, _try_task(cfg["model"]).batch_multiple)
+    batch_size = DRY_BATCH * _try_task(cfg["model"]).batch_multiple
     for key in ("train_dataloader", "val_dataloader"):
         if cfg.get(key) is None:
             continue

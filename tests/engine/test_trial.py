@@ -138,5 +138,5 @@ def test_too_few_views_are_found_without_data(lab, tmp_path):
 
 def test_a_dry_run_takes_as_many_images_as_a_task_needs(lab, tmp_path):
     cfg = lab.load(moco(lab, tmp_path, 8), tmp_path / "w")
-    assert trial.dry_config(cfg, "w")[0].train_dataloader.batch_size == 4
+    assert trial.dry_config(cfg, "w")[0].train_dataloader.batch_size == 8
     assert dry_run(cfg, str(tmp_path / "dry"), World()) == []
