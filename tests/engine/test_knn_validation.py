@@ -224,3 +224,16 @@ def test_classification_predicts_by_its_features():
     task, images = Classification(ConvNet([4, 8], in_channels=1), ClsHead(10, 8)), torch.rand(3, 1, 8, 8)
     assert torch.equal(task.features(images), task.backbone(images)[-1].mean((2, 3)))
     assert torch.equal(task.predict(images), task.head.fc(task.features(images)))
+
+
+@pytest.mark.skipif(not hasattr(torch.cpu.Stream, "record_event"), reason="FSDP2 of this torch is for GPUs alone")
+def test_of_sharded_weights_the_whole_are_evaluated(lab, tmp_path, ranks):
+    vit = {
+        "type": "TimmBackbone", "name": "vit_tiny_patch16_224", "img_size": 8, "in_channels": 1,
+        "model_args": {"patch_size": 4, "embed_dim": 12, "depth": 1, "num_heads": 3},
+    }  # fmt: skip
+    changes = {"model": {"backbone": vit}, "model_wrapper_cfg": {"type": "FullyShard"}, "custom_hooks": EMA}
+    config = lab.write(tmp_path, val_cfg=KNN, train_dataloader={"batch_size": 4}, **changes)
+    first, second = ranks(2, "train_config", config=config, overrides={"work_dir": str(tmp_path / "run")})
+    alone = evaluate_checkpoint(lab.load(config, tmp_path), str(tmp_path / "run/checkpoints/last.pth"), World())
+    assert first["metrics"] == second["metrics"] == alone
