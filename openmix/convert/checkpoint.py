@@ -35,8 +35,9 @@ class Converted:
     def lines(self) -> list[str]:
         """Return what there is to say, for the terminal."""
         said = [f"{self.tensors} tensors, {self.numbers:,} numbers; names: {self.fitted.style}"]
-        if self.fitted.own:
-            said.append("no classifier of the config's classes: left out, and the head has to be trained")
+        for part in self.fitted.begins_anew:
+            what = "classifier of the config's classes" if part == "head" else part
+            said.append(f"no {what}: left out, and the {part} has to be trained")
         if self.fitted.ignored:
             said.append(f"left out, as the network needs them not: {len(self.fitted.ignored)} tensors of copies")
         return said

@@ -112,7 +112,7 @@ def _weights_for(task: Task, checkpoint: str, wanted: Wanted) -> dict[str, Tenso
     """Return a checkpoint's weights for a task, or raise UserError if features would go through what it has not."""
     fitted = fitted_weights(checkpoint, task)
     before = {name: value.data_ptr() for name, value in task.state_dict().items()}
-    lacking = [part for part in fitted.begins_anew if part not in ("head", "norm")]
+    lacking = [part for part in fitted.begins_anew if part not in ("head", "norm", "probe")]
     if "projection" in wanted.kinds:  # what a file has not beside the trunk is the task's own, in memory too
         theirs = {name for name, value in fitted.weights.items() if value.data_ptr() != before[name]}
         has_projector = any(name.startswith("projector.") for name in theirs)

@@ -37,6 +37,8 @@ from openmix.models.weights import BESIDE
 
 __all__ = ["dry_run", "test", "train"]
 
+# what a run says of a part that its load_from does not have
+BEGINS = {"head": "no classifier of this config's classes: the head begins anew"}
 SAME_CONFIG = "start all with the same config and options"
 
 
@@ -80,8 +82,7 @@ def train(
             beside = {key: value for key, value in task.state_dict().items() if key.startswith(BESIDE)}
             task.load_state_dict({**fitted.weights, **beside})
             task.begin()
-            if fitted.own:
-                warnings.append(f"{cfg.load_from} has no classifier of this config's classes: the head begins anew")
+            warnings += [f"{cfg.load_from} has {BEGINS.get(p, f'no {p}: it begins anew')}" for p in fitted.begins_anew]
         settings = {**cfg, "config_text": config_text(cfg)}
         trainer = Trainer(settings, task, train_loader, val_loader, build_hooks(cfg), reporter, world, knn)
         if found is not None:
@@ -144,8 +145,11 @@ def test(cfg: Config, checkpoint: str, world: World, split: str = "val") -> dict
         task = initialise({**cfg, "model": without_weights(cfg.model)}, world.device)
         check_classes(task, loader, key)
         fitted = fitted_weights(checkpoint, task)
-        if fitted.own:
+        if "head" in fitted.begins_anew:
             raise UserError(f"{checkpoint} has no classifier of the config's {task.num_classes} classes to evaluate")
+        if fitted.own:
+            parts = " and no ".join(fitted.begins_anew)
+            raise UserError(f"{checkpoint} has no {parts}, without which there is nothing to evaluate")
         task.load_state_dict(fitted.weights)
         normalize = Normalize(Preprocessor(**cfg.get("data_preprocessor", {})), world.device)
         return evaluate(task, loader, normalize, DamageLog(open_logger(None, world)[0], world), knn)

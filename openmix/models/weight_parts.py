@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 __all__ = [
-    "BEHIND", "BESIDE", "CLASSIFIER", "FC_NORM", "HEAD", "TRUNK", "own_head", "own_parts", "replaced_norm",
+    "BEHIND", "BESIDE", "CLASSIFIER", "FC_NORM", "HEAD", "TRUNK", "own_head", "own_parts", "own_probe", "replaced_norm",
     "without_copies",
 ]  # fmt: skip
 
@@ -15,6 +15,7 @@ CLASSIFIER = re.compile(
     r"^(?:fc|linear|classifier|classifier\.1|fc_out|head|head\.fc|heads\.head|head\.layers\.head)\.(weight|bias)$"
 )
 HEAD = "head.fc."
+PROBE = "probe."
 TRUNK = "backbone."
 # what a task has beside its network: a guide, a momentum encoder, what learns how to mix, what learning without labels
 # takes
@@ -54,6 +55,11 @@ def without_copies(
 
 def _is_classifier(key: str) -> bool:
     return key.startswith(HEAD) or CLASSIFIER.match(key.removeprefix(TRUNK)) is not None
+
+
+def own_probe(renamed: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Return the names of the task's online probe where the file has none."""
+    return tuple(key for key in target if key.startswith(PROBE) and key not in renamed)
 
 
 def own_head(renamed: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from openmix.models.weight_parts import (
     TRUNK,
     own_head,
     own_parts,
+    own_probe,
     replaced_norm,
     without_copies,
 )  # fmt: skip
@@ -48,8 +49,8 @@ class Fitted:
     Attributes:
         weights: all that the module's ``load_state_dict`` wants.
         own: those of them that are the module's own: a classifier, because the file has one of another number of
-            classes, or none; and what stands before it, such as attention pooling, because the file has none. They are
-            to be trained before the network is of use.
+            classes, or none; an online probe and what stands before a classifier, such as attention pooling, because
+            the file has none. They are to be trained before the network is of use.
         ignored: the file's names that the network needs not: a teacher's, copies of averaged weights.
         style: whose names they were.
     """
@@ -62,8 +63,8 @@ class Fitted:
     @property
     def begins_anew(self) -> tuple[str, ...]:
         """The parts that are the module's own, by name: 'head', or what else has weights in :attr:`own`."""
-        parts = (BEHIND.match(key) for key in self.own)
-        return tuple(dict.fromkeys(part[1] if part else HEAD.partition(".")[0] for part in parts))
+        parts = ((BEHIND.match(key), key.partition(".")[0]) for key in self.own)
+        return tuple(dict.fromkeys(behind[1] if behind else first for behind, first in parts))
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -151,7 +152,7 @@ def fit_weights(weights: Mapping[str, Tensor], module: nn.Module) -> Fitted:
     prefixes = [TRUNK, *(f"{TRUNK}{name}." for name, _ in backbone.named_children())]
     attempts = [(style, _rename(kept, style, prefixes, target)) for style in STYLES if style.suits(backbone)]
     style, renamed = max(attempts, key=lambda attempt: _score(attempt[1], target))
-    own = (*own_parts(renamed, target), *own_head(renamed, target))
+    own = (*own_parts(renamed, target), *own_probe(renamed, target), *own_head(renamed, target))
     dropped = replaced_norm(renamed, target) if any(key.startswith(FC_NORM) for key in own) else ()
     ignored += dropped
     fitted = {key: value for key, value in renamed.items() if key not in (*own, *dropped)}

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from openmix.errors import UserError
-from openmix.models import AttentionPooling, ClsHead, ConvNet, MAEDecoder, TimmBackbone
+from openmix.models import AttentionPooling, ClsHead, ConvNet, MAEDecoder, ProjectionMLP, TimmBackbone
 from openmix.models.weights import fit_weights
-from openmix.tasks import MAE, Classification, LinearProbe
+from openmix.tasks import MAE, Classification, LinearProbe, SimCLR
 
 
 def vit(**net: Any) -> TimmBackbone:
@@ -83,3 +83,14 @@ def test_another_number_of_patches_is_an_error(pretrained):
     )
     with pytest.raises(UserError, match=r"pos_embed \(1 x 17 x 8, not 1 x 26 x 8\)"):
         fit_weights(pretrained, Classification(larger, ClsHead(10, 8)))
+
+
+def test_an_online_probe_that_a_file_has_not_begins_anew():
+    """And is said to: its accuracy would be chance's."""
+    probe, projector = ClsHead(3, 8), ProjectionMLP(8, [4])
+    task = SimCLR(ConvNet((4, 8)), probe, projector)
+    weights = {key: value for key, value in task.state_dict().items() if key.startswith("backbone.")}
+    fitted = fit_weights(weights, task)
+    assert set(fitted.own) == {"probe.fc.weight", "probe.fc.bias"}
+    assert fitted.begins_anew == ("probe",)
+    assert fit_weights(task.state_dict(), task).begins_anew == ()
