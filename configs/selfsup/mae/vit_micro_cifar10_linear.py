@@ -6,15 +6,18 @@ load_from=FILE. Expect what docs/selfsup.md says; nobody has published a figure 
 
 _base_ = [
     "../../_base_/datasets/cifar10.py",
-    "../../_base_/models/vit_micro_finetune.py",
     "../../_base_/schedules/mae_linear.py",
     "../../_base_/runtime_selfsup.py",
 ]
 train_dataloader = dict(batch_size=256)
 model = dict(
-    _delete_=True,
     type="LinearProbe",
-    backbone={{_base_.model.backbone}},
+    backbone=dict(
+        type="TimmBackbone",
+        name="vit_tiny_patch16_224",
+        img_size=32,
+        model_args=dict(patch_size=4, embed_dim=64, depth=4, num_heads=4),
+    ),
     head=dict(type="ClsHead", num_classes=10),
     norm=True,
 )
