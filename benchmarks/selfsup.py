@@ -1,6 +1,6 @@
 """What features learnt without labels are worth on CIFAR-10: small networks, a few epochs, three seeds, on a CPU.
 
-A row is a run, of a config in configs/selfsup as it is, by tools/dist_train.sh on one process of one thread:
+A row is a run, of a config in configs/selfsup as it is but validated once, at its end, on one process of one thread:
 
 - MoCo with a random resized crop, ScaleMix and CropMix as the query; SimCLR; SimSiam. kNN (k = 200, T = 0.1) and the
   linear probe (logistic regression, its penalty chosen on a part of the training set) are ``openmix probe``'s, of the
@@ -60,7 +60,7 @@ def trained(config: Path, seed: int, work_dir: Path, *options: str) -> dict[str,
     """Train a config and return what its records say."""
     command(
         "bash", "tools/dist_train.sh", str(config), "1", "--work-dir", str(work_dir), "--seed", str(seed),
-        "--cfg-options", "vis_backends=[]", *options,
+        "--cfg-options", "vis_backends=[]", "train_cfg.val_interval=1000", *options,
     )  # fmt: skip
     records = [json.loads(line) for line in (work_dir / "metrics.jsonl").read_text().splitlines()]
     run = json.loads((work_dir / "run.json").read_text())
@@ -168,10 +168,9 @@ def main() -> None:
     }
     jobs = [(untrained, CONTRASTIVE[0], "untrained", seed) for seed in arguments.seeds]
     jobs.append((pixels, CONTRASTIVE[0], "pixels", None))
-    for seed in arguments.seeds:
-        jobs += [(contrastive, config, config.stem, seed) for config in CONTRASTIVE[:4]]
-        jobs.append((masked, VIT[-1], VIT[-1].stem, seed))
-    jobs += [(contrastive, CONTRASTIVE[4], CONTRASTIVE[4].stem, seed) for seed in arguments.seeds]
+    jobs += [(contrastive, config, config.stem, seed) for seed in arguments.seeds for config in CONTRASTIVE[:3]]
+    jobs += [(masked, VIT[-1], VIT[-1].stem, seed) for seed in arguments.seeds]
+    jobs += [(contrastive, config, config.stem, seed) for config in CONTRASTIVE[3:] for seed in arguments.seeds]
     there = {(row["name"], row["seed"]) for row in rows}
     missing = [job for job in jobs if job[2:] not in there]
     with ThreadPoolExecutor(arguments.slots) as pool:

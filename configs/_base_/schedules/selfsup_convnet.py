@@ -5,4 +5,4 @@ optim_wrapper = dict(
     paramwise_cfg=dict(custom_keys={"probe.": dict(lr_mult=5.0, decay_mult=0.0)}),
 )
 param_scheduler = dict(type="CosineAnnealingLR", eta_min=0.0, convert_to_iter_based=True)
-train_cfg = dict(max_epochs=3)
+train_cfg = dict(max_epochs=2)

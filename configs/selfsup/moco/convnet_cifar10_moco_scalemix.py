@@ -1,4 +1,4 @@
-"""A small network on CIFAR-10 by MoCo v2 with ScaleMix on the query view, 3 epochs on a CPU.
+"""A small network on CIFAR-10 by MoCo v2 with ScaleMix on the query view, 2 epochs on a CPU.
 
 Two crops of 0.2 to 1 of the area, each with flips and colours of its own, and a CutMix box of one in the other, as
 asym-siam (Wang et al., CVPR 2022) has it for ImageNet; the key is one plain view. Expect what docs/selfsup.md says; for

@@ -1,4 +1,4 @@
-"""A small network on CIFAR-10 by MoCo v3, 3 epochs on a CPU: a predictor, no queue, both views predict each other.
+"""A small network on CIFAR-10 by MoCo v3, 2 epochs on a CPU: a predictor, no queue, both views predict each other.
 
 Projector and predictor are solo-learn's, smaller, its momentum is 0.99 to 1 as well; the optimizer is SGD, as for the
 other methods at this size. Expect what docs/selfsup.md says; nobody has published a figure for this network.

@@ -1,4 +1,4 @@
-"""A small network on CIFAR-10 by SimCLR, 3 epochs on a CPU, crops of 0.2 to 1 of the area.
+"""A small network on CIFAR-10 by SimCLR, 2 epochs on a CPU, crops of 0.2 to 1 of the area.
 
 Temperature 0.5, as SimCLR's paper has for CIFAR-10. Expect what docs/selfsup.md says; nobody has published a figure for
 this network.

@@ -1,4 +1,4 @@
-"""A small network on CIFAR-10 by SimSiam, 3 epochs on a CPU, crops of 0.2 to 1 of the area.
+"""A small network on CIFAR-10 by SimSiam, 2 epochs on a CPU, crops of 0.2 to 1 of the area.
 
 Projector and predictor are those of r18_cifar10_simsiam.py, smaller. Expect what docs/selfsup.md says; nobody has
 published a figure for this network.

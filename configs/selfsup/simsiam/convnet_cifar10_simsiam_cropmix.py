@@ -1,4 +1,4 @@
-"""A small network on CIFAR-10 by SimSiam with CropMix on the view that predicts, 3 epochs on a CPU.
+"""A small network on CIFAR-10 by SimSiam with CropMix on the view that predicts, 2 epochs on a CPU.
 
 A plain view is predicted from a mixed one and never the other way round, so that the step has half of the terms of the
 symmetric one; to see what CropMix does, compare with convnet_cifar10_simsiam.py and model.symmetric=False. Expect what
