@@ -64,9 +64,11 @@ def main(arguments: argparse.Namespace) -> int:
         figures = _probe(arguments, cfg, wanted, world) if wanted else {"checkpoint": arguments.checkpoint}
         main_only(world, lambda: _report(arguments, figures))
         if second is not None:
+            from openmix.commands.train import nothing_to_save
             from openmix.engine.run import train
 
-            metrics = train(second, arguments.finetune, world, arguments.resume)
+            with nothing_to_save():
+                metrics = train(second, arguments.finetune, world, arguments.resume)
             figures["finetune"] = {"config": arguments.finetune, "work_dir": second.work_dir, **metrics}
             main_only(world, lambda: _report_finetuning(arguments, figures))
     return 0

@@ -11,7 +11,7 @@ from openmix.commands import process
 from openmix.commands._options import add_config_options, overrides
 from openmix.errors import UserError
 
-__all__ = ["add_arguments", "main"]
+__all__ = ["add_arguments", "main", "nothing_to_save"]
 
 EXIT_STOPPED = 75
 
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Train to the end and return 0."""
-    with _nothing_to_save():
+    with nothing_to_save():
         return _train(arguments)
 
 
@@ -74,7 +74,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def _nothing_to_save() -> Iterator[None]:
+def nothing_to_save() -> Iterator[None]:
     """Let a stop signal end the process at once, where there is nothing to save: before the first step and afterwards.
 
     Training itself has its own way to stop, after the step that it is in. Once it is over its exit code is settled: a
