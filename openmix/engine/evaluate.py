@@ -32,8 +32,8 @@ def evaluate(
         loader: what to evaluate on.
         normalize: for its images.
         damage: is told of images that could not be read, and knows the processes that share the work. How many there
-            were is ``damaged`` among the metrics, if there were any: for each, a neighbour counts twice. With ``knn``
-            those of the training set count as well.
+            were is ``damaged`` among the metrics, if there were any: for each, a neighbour counts twice. Those of the
+            training set that ``knn`` looks at are named, and not counted.
         knn: adds ``top1_knn``: what the nearest training images say by the model's features.
 
     Raises:
@@ -60,6 +60,8 @@ def evaluate(
     metrics = summarise(sum_over_ranks(scores))
     for name in of_main(list(hits)):  # a process without a batch knows no names; rank 0 has the first one
         metrics[f"top1_{name}"] = 100 * sum_over_ranks(hits[name]).mean().item()
+    damaged = damage.pop()
     if knn is not None and queries is not None:
         metrics["top1_knn"] = knn.top1(model, queries.gathered(), normalize, damage)
-    return {**metrics, **damage.pop()}
+        damage.pop()
+    return {**metrics, **damaged}

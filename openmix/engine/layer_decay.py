@@ -55,7 +55,9 @@ def _by_timm(net: Any, names: Iterable[str]) -> dict[str, int]:
         }
     inner = [(name.removeprefix("net."), name) for name in names]
     groups = group_with_matcher(iter([*inner, (REST, REST)]), matcher, return_values=True)
-    return {name: layer for layer, members in groups.items() for name in members}
+    layers = {name: layer for layer, members in groups.items() for name in members}
+    # timm's patterns for a ViT leave these two embeddings out
+    return layers | {name: 0 for name in names if name.startswith(("net.reg_token", "net.norm_pre."))}
 
 
 def _by_stages(names: Iterable[str], stages: Sequence[str]) -> dict[str, int]:

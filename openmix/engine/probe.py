@@ -17,7 +17,7 @@ from openmix.engine.features import Extract, Features, extractor, features_of, k
 from openmix.engine.log import open_logger
 from openmix.engine.preprocess import Normalize
 from openmix.engine.settings import KnnCfg, Preprocessor
-from openmix.engine.weights import fitted_weights
+from openmix.engine.weights import fitted_weights, lacking
 from openmix.errors import UserError
 from openmix.evaluation.linear import L2_STRENGTHS, choose_l2, fit_logistic
 from openmix.tasks.base import Task
@@ -96,29 +96,26 @@ def probe(
         trained = _weights_for(task, checkpoint, wanted)
         normalize = Normalize(Preprocessor(**cfg.get("data_preprocessor", {})), world.device)
         damage = DamageLog(open_logger(None, world)[0], world)
-        rows = []
+        rows, damaged = [], {}
         for network, kind, extract, seen in _sources(task, trained, extractors, wanted, normalize, seed_of(cfg)):
             name = network if kind == PIXELS else f"{network}, {kind}"
             parts = {"training": bank, split: loader}
             found = [_features(task, extract, parts[p], seen, damage, f"{name}: {p} set", progress) for p in parts]
+            counted = damage.pop()  # each network's passes meet the same images
+            damaged = damaged or counted
             figures = _figures(found[0], found[1], bank.num_classes, kind, wanted, world, progress, name)
             rows.append({"network": network, "features": kind, "dim": found[0].values.shape[1], **figures})
         about = {"checkpoint": str(checkpoint), "split": split, "bank_n": bank.num_samples, "n": loader.num_samples}
         asked = {} if wanted.knn is None else {"knn": asdict(wanted.knn)}
-        return {**about, **asked, "rows": rows, **damage.pop()}
+        return {**about, **asked, "rows": rows, **damaged}
 
 
 def _weights_for(task: Task, checkpoint: str, wanted: Wanted) -> dict[str, Tensor]:
     """Return a checkpoint's weights for a task, or raise UserError if features would go through what it has not."""
     fitted = fitted_weights(checkpoint, task)
-    before = {name: value.data_ptr() for name, value in task.state_dict().items()}
-    lacking = [part for part in fitted.begins_anew if part not in ("head", "norm", "probe")]
-    if "projection" in wanted.kinds:  # what a file has not beside the trunk is the task's own, in memory too
-        theirs = {name for name, value in fitted.weights.items() if value.data_ptr() != before[name]}
-        has_projector = any(name.startswith("projector.") for name in theirs)
-        lacking += [] if has_projector else ["projector"]
-    if lacking:
-        raise UserError(f"{checkpoint} has no weights of {' and '.join(lacking)}, which the features go through")
+    through = lacking(fitted, "projection" if "projection" in wanted.kinds else "backbone")
+    if parts := [part for part in through if part not in ("head", "norm", "probe")]:
+        raise UserError(f"{checkpoint} has no weights of {' and '.join(parts)}, which the features go through")
     return fitted.weights
 
 

@@ -30,10 +30,10 @@ from openmix.engine.resuming import what_differs
 from openmix.engine.settings import Preprocessor, Randomness
 from openmix.engine.trainer import Stopped, Trainer
 from openmix.engine.trial import dry_config
-from openmix.engine.weights import fitted_weights
+from openmix.engine.weights import check_trainable, fitted_weights, lacking
 from openmix.engine.work_dir import cannot_hold, held, recorded
 from openmix.errors import Reported, UserError
-from openmix.models.weights import BESIDE
+from openmix.models.weight_parts import ANEW
 
 __all__ = ["dry_run", "test", "train"]
 
@@ -79,10 +79,13 @@ def train(
         check_classes(task, train_loader, "train_dataloader")
         if cfg.get("load_from") and found is None:
             fitted = fitted_weights(cfg.load_from, task)
-            beside = {key: value for key, value in task.state_dict().items() if key.startswith(BESIDE)}
+            beside = {key: value for key, value in task.state_dict().items() if key.startswith(ANEW)}
             task.load_state_dict({**fitted.weights, **beside})
             task.begin()
-            warnings += [f"{cfg.load_from} has {BEGINS.get(p, f'no {p}: it begins anew')}" for p in fitted.begins_anew]
+            warnings += [
+                f"{cfg.load_from} has {BEGINS.get(p, f'no {p} that fits: it begins anew')}" for p in fitted.begins_anew
+            ]
+            check_trainable(fitted, task)
         settings = {**cfg, "config_text": config_text(cfg)}
         trainer = Trainer(settings, task, train_loader, val_loader, build_hooks(cfg), reporter, world, knn)
         if found is not None:
@@ -147,9 +150,8 @@ def test(cfg: Config, checkpoint: str, world: World, split: str = "val") -> dict
         fitted = fitted_weights(checkpoint, task)
         if "head" in fitted.begins_anew:
             raise UserError(f"{checkpoint} has no classifier of the config's {task.num_classes} classes to evaluate")
-        if fitted.own:
-            parts = " and no ".join(fitted.begins_anew)
-            raise UserError(f"{checkpoint} has no {parts}, without which there is nothing to evaluate")
+        if parts := lacking(fitted, "projection" if knn and knn.settings.features == "projection" else "backbone"):
+            raise UserError(f"{checkpoint} has no weights of {' and '.join(parts)}, which are to be evaluated")
         task.load_state_dict(fitted.weights)
         normalize = Normalize(Preprocessor(**cfg.get("data_preprocessor", {})), world.device)
         return evaluate(task, loader, normalize, DamageLog(open_logger(None, world)[0], world), knn)

@@ -20,6 +20,7 @@ from openmix.tasks.context import StepContext
 __all__ = ["NonFiniteError", "TrainStep", "seed_global"]
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+WATCHING = "probe"  # the parameter group of what is trained on a network's features without a gradient to it
 SMALLEST_SCALE = 1e-4  # of the loss in fp16: fairseq's
 
 
@@ -44,6 +45,11 @@ class TrainStep:
         self.settings = settings
         self.device = device
         self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        # what only watches a network must not have a say in how far that moves: each is clipped by itself
+        parts = (
+            [g for g in optimizer.param_groups if (g.get("name") == WATCHING) is watches] for watches in (False, True)
+        )
+        self.clipped_apart = [[p for group in part for p in group["params"]] for part in parts if part]
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.amp == "fp16")
         self.finite = FiniteCheck(device)
         self.fused = any(group.get("fused") for group in optimizer.param_groups)
@@ -79,7 +85,8 @@ class TrainStep:
         norm = None
         if self.settings.clip_grad is not None:
             self.scaler.unscale_(self.optimizer)
-            norm = whole(nn.utils.clip_grad_norm_(self.parameters, **self.settings.clip_grad))
+            clip = self.settings.clip_grad
+            norm = torch.stack([whole(nn.utils.clip_grad_norm_(part, **clip)) for part in self.clipped_apart]).sum()
         if self.scaler.is_enabled():  # a gradient that overflows is its daily business: it skips the step; a loss, not
             return sum_over_ranks(torch.stack(list(losses)).sum())  # so that all processes stop at the same step
         return self._gradient() if norm is None else norm

@@ -77,7 +77,7 @@ def check_build(cfg: Mapping[str, Any]) -> list[Problem]:
                 if key == "train_dataloader":
                     attempt(f"{key}.batch_size", _check_batch_size, loader.get("batch_size"), task)
                 if key == "train_dataloader" and not problems:
-                    attempt("model", _try_step, task, views, sections["data_preprocessor"])
+                    attempt("model", _try_step, task, views, loader.get("batch_size"), sections["data_preprocessor"])
     if sections.get("val_cfg.knn") and cfg.get("val_dataloader") is None:
         problems.append(("val_cfg.knn", "there is no val_dataloader, whose images it would classify"))
     if not problems:
@@ -155,12 +155,13 @@ def _check_batch_size(batch_size: Any, task: Task) -> None:
         )
 
 
-def _try_step(task: Task, views: Sequence[Tensor], preprocessor: settings.Preprocessor) -> None:
+def _try_step(task: Task, views: Sequence[Tensor], batch_size: Any, preprocessor: settings.Preprocessor) -> None:
     """Raise ValueError for what a task finds wrong in its first step with images of this size, such as a grid too fine.
 
     As few as can be, without numbers: whatever else goes wrong may be for want of these.
     """
     count = DRY_BATCH * task.batch_multiple
+    count = min(count, batch_size) if isinstance(batch_size, int) else count
     pairs = tuple(view.new_empty((count, *view.shape[1:]), device="meta") for view in views)
     numbers = torch.zeros(count, dtype=torch.int64, device="meta")
     batch = Batch(pairs, numbers, numbers, Normalize(preprocessor).pixel_range.to("meta"))

@@ -13,7 +13,9 @@ from openmix.engine.sharding import laid_out
 from openmix.errors import UserError
 from openmix.models.weights import Fitted, check_weights, fit_weights, read_weights
 
-__all__ = ["check_average", "final_weights", "fitted_weights", "load_weights"]
+__all__ = ["check_average", "check_trainable", "final_weights", "fitted_weights", "lacking", "load_weights"]
+
+LOSS_ALONE = ("predictor", "queue", "decoder")  # what only the loss goes through
 
 
 def final_weights(state: Mapping[str, Any]) -> Mapping[str, Tensor]:
@@ -43,6 +45,27 @@ def fitted_weights(path: str | Path, module: nn.Module) -> Fitted:
         return fit_weights(weights, module)
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def lacking(fitted: Fitted, features: str) -> list[str]:
+    """Return the parts that a file has no weights of, and that an evaluation would go through.
+
+    Args:
+        fitted: the file's weights.
+        features: 'backbone', or 'projection' where kNN is of these.
+    """
+    unused = LOSS_ALONE if features == "projection" else (*LOSS_ALONE, "projector")
+    return [part for part in fitted.begins_anew if part not in unused]
+
+
+def check_trainable(fitted: Fitted, module: nn.Module) -> None:
+    """Raise UserError if something that a file has no weights of is not trained either: it would stay random."""
+    frozen = {name for name, p in module.named_parameters() if not p.requires_grad}
+    if stays := [part for part in fitted.begins_anew if any(name.startswith(f"{part}.") for name in frozen)]:
+        raise UserError(
+            f"load_from has no weights of {' and '.join(stays)}, and {type(module).__name__} does not train "
+            f"{'it' if len(stays) == 1 else 'them'}: take a network without, or other weights"
+        )
 
 
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor]) -> None:

@@ -1,9 +1,12 @@
 """A queue of features that earlier batches had."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from openmix.errors import UserError
 from openmix.ops.checks import check_integer
 
 __all__ = ["FeatureQueue"]
@@ -38,6 +41,17 @@ class FeatureQueue(nn.Module):
         check_integer("channels", channels, 1)
         self.register_buffer("features", F.normalize(torch.randn(size, channels), dim=1))
         self.register_buffer("place", torch.zeros((), dtype=torch.int64))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Refuse what no run can have saved: a place outside, features longer than 1."""
+        features, place = (state_dict.get(f"{prefix}{name}") for name in ("features", "place"))
+        if place is not None and not place.is_meta and not 0 <= place < len(self.features):
+            raise UserError(
+                f"the checkpoint is damaged: {prefix}place is {place.item()}, not in [0, {len(self.features)})"
+            )
+        if features is not None and not features.is_meta and features.norm(dim=1).max() > 1.001:
+            raise UserError(f"the checkpoint is damaged: {prefix}features are longer than 1")
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     @torch.no_grad()
     def push(self, features: Tensor) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from torch import Tensor
 
 __all__ = [
-    "BEHIND", "BESIDE", "CLASSIFIER", "FC_NORM", "HEAD", "TRUNK", "own_head", "own_parts", "own_probe", "replaced_norm",
-    "without_copies",
+    "ANEW", "BEHIND", "BESIDE", "CLASSIFIER", "FC_NORM", "HEAD", "TRUNK", "own_head", "own_learnt", "own_parts",
+    "replaced_norm", "unfit", "without_copies",
 ]  # fmt: skip
 
 # what networks call their classifier, behind which nothing but weight and bias comes
@@ -15,14 +15,12 @@ CLASSIFIER = re.compile(
     r"^(?:fc|linear|classifier|classifier\.1|fc_out|head|head\.fc|heads\.head|head\.layers\.head)\.(weight|bias)$"
 )
 HEAD = "head.fc."
-PROBE = "probe."
 TRUNK = "backbone."
-# what a task has beside its network: a guide, a momentum encoder, what learns how to mix, what learning without labels
-# takes
-BESIDE = (
-    "guide.", "learner.", "teacher.", "mix_block.", "head_one.",
-    "probe.", "projector.", "predictor.", "queue.", "decoder.",
-)  # fmt: skip
+# what a task has beside its network and begins with anew in each run: a guide, a momentum encoder, what learns to mix
+ANEW = ("guide.", "learner.", "teacher.", "mix_block.", "head_one.")
+# what learning without labels takes beside the trunk, and goes on with where a file has it
+LEARNT = ("probe.", "projector.", "predictor.", "queue.", "decoder.")
+BESIDE = (*ANEW, *LEARNT)
 # how MAE's own code begins the names of what is there for pre-training alone
 MAE_DECODER = ("decoder_", "mask_token")
 # what stands behind a trunk's last block, and what pre-training may have done without: the norm of averaged tokens and
@@ -57,9 +55,16 @@ def _is_classifier(key: str) -> bool:
     return key.startswith(HEAD) or CLASSIFIER.match(key.removeprefix(TRUNK)) is not None
 
 
-def own_probe(renamed: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """Return the names of the task's online probe where the file has none."""
-    return tuple(key for key in target if key.startswith(PROBE) and key not in renamed)
+def own_learnt(renamed: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Return the names of what learning without labels takes beside the trunk, of parts that the file's do not fit."""
+    return tuple(key for prefix in LEARNT for key in unfit(prefix, renamed, target))
+
+
+def unfit(prefix: str, renamed: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """Return the names of a part of the task where the file's has not all of them, in the same shapes."""
+    names = tuple(key for key in target if key.startswith(prefix))
+    fits = all(key in renamed and renamed[key].shape == target[key].shape for key in names)
+    return () if fits else names
 
 
 def own_head(renamed: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> tuple[str, ...]:

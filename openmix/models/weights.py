@@ -22,9 +22,10 @@ from openmix.models.weight_parts import (
     HEAD,
     TRUNK,
     own_head,
+    own_learnt,
     own_parts,
-    own_probe,
     replaced_norm,
+    unfit,
     without_copies,
 )  # fmt: skip
 from openmix.models.weight_styles import STYLES, Style
@@ -49,8 +50,9 @@ class Fitted:
     Attributes:
         weights: all that the module's ``load_state_dict`` wants.
         own: those of them that are the module's own: a classifier, because the file has one of another number of
-            classes, or none; an online probe and what stands before a classifier, such as attention pooling, because
-            the file has none. They are to be trained before the network is of use.
+            classes, or none; what stands before it, such as attention pooling, because the file has none; and what
+            learning without labels takes beside the trunk, because the file has none that fits. They are to be trained
+            before they are of use.
         ignored: the file's names that the network needs not: a teacher's, copies of averaged weights.
         style: whose names they were.
     """
@@ -152,9 +154,10 @@ def fit_weights(weights: Mapping[str, Tensor], module: nn.Module) -> Fitted:
     prefixes = [TRUNK, *(f"{TRUNK}{name}." for name, _ in backbone.named_children())]
     attempts = [(style, _rename(kept, style, prefixes, target)) for style in STYLES if style.suits(backbone)]
     style, renamed = max(attempts, key=lambda attempt: _score(attempt[1], target))
-    own = (*own_parts(renamed, target), *own_probe(renamed, target), *own_head(renamed, target))
+    own = (*own_parts(renamed, target), *own_learnt(renamed, target), *own_head(renamed, target))
     dropped = replaced_norm(renamed, target) if any(key.startswith(FC_NORM) for key in own) else ()
     ignored += dropped
+    dropped += unfit("teacher.", renamed, target)  # a run begins it as a copy of the network
     fitted = {key: value for key, value in renamed.items() if key not in (*own, *dropped)}
     # files that are older than this counter lack it, and BatchNorm with a momentum does not read it
     counters = {k: v for k, v in target.items() if k.endswith(".num_batches_tracked") and k not in fitted}
@@ -237,6 +240,8 @@ def _odd_values(value: Tensor, own: Tensor) -> str:
         return f"{value.dtype}, not {dtype}".replace("torch.", "")
     if value.is_meta:  # as a module's own may be, to see whether the names fit
         return "" if own.is_meta else "without values, of the meta device"
+    if not dtype.is_floating_point and value.is_floating_point() and (value != value.round()).any():
+        return "not whole numbers"
     lost = ~value.to(dtype).isfinite()
     if lost.any() and not own.is_meta:  # the module's own may have infinities, such as a mask's
         lost = lost.to(own.device) & own.isfinite()

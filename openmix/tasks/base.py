@@ -52,7 +52,8 @@ class Task(nn.Module):
     def parameter_groups(self) -> Iterable[dict[str, Any]]:
         """Return the optimizer's parameter groups; the default is one group of all that can be trained.
 
-        A group's ``name``, where it has one, is what ``param_scheduler`` calls it by.
+        A group's ``name``, where it has one, is what ``param_scheduler`` calls it by. One called ``probe`` is of what
+        watches the others without a gradient to them: gradients are clipped by the others' norm and by its own.
         """
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 

@@ -41,6 +41,14 @@ def test_a_vit_is_maes_rule(net):
     assert any("norm.weight" in name and scale == 1 for name, scale in scales.items())
 
 
+def test_all_embeddings_of_a_vit_are_its_first_layer():
+    """Registers and the norm before the blocks too, which timm's patterns leave out."""
+    task = vit(reg_tokens=2, pre_norm=True, depth=2)
+    scales = layer_scales(task, 0.5)
+    first = {scales[f"backbone.net.{name}"] for name in ("cls_token", "reg_token", "pos_embed", "norm_pre.weight")}
+    assert first == {0.5**3}
+
+
 def test_stages_by_hand():
     cases = {
         ResNet(18): {"conv1": 0, "bn1": 0, **{f"layer{k}": k for k in (1, 2, 3, 4)}},

@@ -55,6 +55,35 @@ def by_hand(task: Task, batches: list[Batch], max_norm: float | None = None) -> 
     return [p - 0.5 * scale * g for p, g in zip(task.parameters(), gradient, strict=True)]
 
 
+def test_what_only_watches_is_clipped_by_itself():
+    """A probe's gradient, however large, must not shorten the step of the network that it watches."""
+
+    class Watched(Linear):
+        def __init__(self) -> None:
+            super().__init__()
+            self.probe = nn.Linear(3, 3)
+            self.weight = 1.0
+
+        def forward(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
+            report = super().forward(batch, context)
+            logits = self.probe(self.layer(batch.images.flatten(1)).detach())
+            return {**report, "loss": report["loss"] + self.weight * F.cross_entropy(logits, batch.labels)}
+
+    ends = []
+    for weight in (0.0, 1.0, 1000.0):
+        task = Watched()
+        task.weight = weight
+        groups = [{"params": task.layer.parameters()}, {"params": task.probe.parameters(), "name": "probe"}]
+        step = TrainStep(task, torch.optim.SGD(groups, lr=0.5), OptimWrapper(SGD, clip_grad={"max_norm": 0.01}), CPU)
+        begins = task.probe.weight.detach().clone()
+        step([batch(0)])
+        moved = torch.stack([(p - q).norm() for p, q in zip([task.probe.weight], [begins], strict=True)]).norm()
+        assert moved <= 0.5 * 0.01 * 1.0001
+        ends.append(task.layer.weight.detach().clone())
+    assert torch.equal(ends[0], ends[1])
+    assert torch.equal(ends[0], ends[2])
+
+
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("max_norm", [None, 0.01, 100.0])
 def test_accumulation_and_clipping_equal_one_large_batch(count, max_norm):

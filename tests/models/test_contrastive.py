@@ -76,3 +76,11 @@ def test_similarities_are_of_float32_under_autocast():
     exact.append(nt_xent(queries, queries, 0, 0.1).loss)
     assert all(loss.dtype == torch.float32 for loss in found)
     assert [loss.item() for loss in found] == [loss.item() for loss in exact]
+
+
+def test_a_network_that_has_collapsed_finds_nothing():
+    """All rows are one: of ties nobody is the most similar."""
+    rows = unit(torch.ones(4, 3))
+    assert info_nce(rows, rows, rows, 0.1).top1 == 0
+    assert in_batch(rows, rows, 0, 0.1).top1 == 0
+    assert nt_xent(rows, rows, 0, 0.1).top1 == 0

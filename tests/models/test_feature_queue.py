@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from openmix.errors import UserError
 from openmix.models.feature_queue import FeatureQueue
 
 
@@ -67,3 +68,18 @@ def test_half_precision_is_scaled_in_float32():
 def test_a_queue_without_places():
     with pytest.raises(ValueError, match="queue_size must be an integer of at least 1, got 0"):
         FeatureQueue(0, 4)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("place", torch.tensor(3), "place is 3, not in \\[0, 3\\)"),
+        ("place", torch.tensor(-1), "place is -1, not in"),
+        ("features", torch.full((3, 2), 2.0), "features are longer than 1"),
+    ],
+)
+def test_what_no_run_saved_is_refused(name, value, said):
+    queue = FeatureQueue(3, 2)
+    with pytest.raises(UserError, match=said):
+        queue.load_state_dict({**queue.state_dict(), name: value})
+    queue.load_state_dict({**queue.state_dict(), "features": torch.zeros(3, 2)})

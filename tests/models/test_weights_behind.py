@@ -8,7 +8,7 @@ import torch
 from openmix.errors import UserError
 from openmix.models import AttentionPooling, ClsHead, ConvNet, MAEDecoder, ProjectionMLP, TimmBackbone
 from openmix.models.weights import fit_weights
-from openmix.tasks import MAE, Classification, LinearProbe, SimCLR
+from openmix.tasks import MAE, Classification, LinearProbe, MoCo, SimCLR
 
 
 def vit(**net: Any) -> TimmBackbone:
@@ -85,12 +85,38 @@ def test_another_number_of_patches_is_an_error(pretrained):
         fit_weights(pretrained, Classification(larger, ClsHead(10, 8)))
 
 
-def test_an_online_probe_that_a_file_has_not_begins_anew():
-    """And is said to: its accuracy would be chance's."""
-    probe, projector = ClsHead(3, 8), ProjectionMLP(8, [4])
-    task = SimCLR(ConvNet((4, 8)), probe, projector)
-    weights = {key: value for key, value in task.state_dict().items() if key.startswith("backbone.")}
-    fitted = fit_weights(weights, task)
-    assert set(fitted.own) == {"probe.fc.weight", "probe.fc.bias"}
-    assert fitted.begins_anew == ("probe",)
-    assert fit_weights(task.state_dict(), task).begins_anew == ()
+def simclr(width: int = 4) -> SimCLR:
+    return SimCLR(ConvNet((4, 8)), ClsHead(3, 8), ProjectionMLP(8, [width]))
+
+
+def test_what_a_file_has_not_beside_the_trunk_begins_anew():
+    """And is said to: a probe's accuracy would be chance's."""
+    weights = {key: value for key, value in simclr().state_dict().items() if key.startswith("backbone.")}
+    fitted = fit_weights(weights, simclr())
+    assert fitted.begins_anew == ("probe", "projector")
+    assert fit_weights(simclr().state_dict(), simclr()).begins_anew == ()
+
+
+def test_what_fits_beside_the_trunk_is_gone_on_with_and_what_does_not_is_not_in_the_way():
+    theirs, own = simclr(4), simclr(6)
+    fitted = fit_weights(theirs.state_dict(), own)
+    assert fitted.begins_anew == ("projector",)
+    assert torch.equal(fitted.weights["probe.fc.weight"], theirs.probe.fc.weight)
+    assert torch.equal(fitted.weights["projector.layers.0.weight"], own.state_dict()["projector.layers.0.weight"])
+
+
+def test_a_queue_of_another_size_and_its_momentum_encoder():
+    def moco(width: int, size: int) -> MoCo:
+        return MoCo(ConvNet((4, 8)), ClsHead(3, 8), ProjectionMLP(8, [width]), queue_size=size)
+
+    assert fit_weights(moco(4, 6).state_dict(), moco(4, 8)).begins_anew == ("queue",)
+    assert fit_weights(moco(4, 6).state_dict(), moco(5, 6)).begins_anew == ("projector", "queue")
+
+
+def test_a_fraction_is_no_whole_number():
+    weights = MoCo(ConvNet((4, 8)), ClsHead(3, 8), ProjectionMLP(8, [4]), queue_size=6).state_dict()
+    task = MoCo(ConvNet((4, 8)), ClsHead(3, 8), ProjectionMLP(8, [4]), queue_size=6)
+    for odd in (2.5, float("nan")):
+        with pytest.raises(UserError, match=r"queue\.place"):
+            fit_weights({**weights, "queue.place": torch.tensor(odd)}, task)
+    assert fit_weights({**weights, "queue.place": torch.tensor(2.0)}, task).weights["queue.place"] == 2

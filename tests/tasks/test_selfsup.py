@@ -127,3 +127,32 @@ def test_configs_that_are_refused(given, words, lab, tmp_path):
     with pytest.raises(UserError, match=words):
         lab.train(path, tmp_path / "run", **dotted)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_trunk_alone_is_not_evaluated_by_what_is_random(lab, tmp_path):
+    path = write(lab, tmp_path, "SimCLR", train_cfg={"max_epochs": 1})
+    lab.train(path, tmp_path / "run")
+    last = tmp_path / "run/checkpoints/last.pth"
+    weights = torch.load(last, weights_only=True)["ema"]
+    trunk = {k.removeprefix("module."): v for k, v in weights.items() if ".backbone." in k or ".probe." in k}
+    torch.save({k: v for k, v in trunk.items() if k.startswith("backbone.")}, tmp_path / "trunk.pth")
+    torch.save(trunk, tmp_path / "probed.pth")
+    cfg = load_config(path)
+    with pytest.raises(UserError, match=r"trunk\.pth has no weights of probe, which are to be evaluated"):
+        evaluate_run(cfg, str(tmp_path / "trunk.pth"), World())
+    assert evaluate_run(cfg, str(tmp_path / "probed.pth"), World()) == evaluate_run(cfg, str(last), World())
+    knn = load_config(path, {"val_cfg.knn.features": "projection", "val_cfg.knn.k": 5})
+    with pytest.raises(UserError, match=r"probed\.pth has no weights of projector"):
+        evaluate_run(knn, str(tmp_path / "probed.pth"), World())
+
+
+def test_pre_training_goes_on_from_another_run_with_all_that_fits(lab, tmp_path):
+    """With a rate of 0 everything stays as it was in the file, the projector and the probe too."""
+    path = write(lab, tmp_path, "SimCLR", train_cfg={"max_epochs": 1})
+    lab.train(path, tmp_path / "first")
+    last = str(tmp_path / "first/checkpoints/last.pth")
+    lab.train(path, tmp_path / "second", load_from=last, optim_wrapper__optimizer__lr=0.0)
+    before, after = (lab.state(tmp_path / name) for name in ("first", "second"))
+    for name, value in before["ema"].items():  # of the averaged weights, which a run hands on
+        if name.startswith("module.") and not any(part in name for part in ("running", "tracked")):
+            assert torch.equal(after["model"][name.removeprefix("module.")], value), name
