@@ -152,9 +152,7 @@ class TestErrors:
             TASKS.build({**EXAMPLE, "head": {"type": "ClsMixupHed", "num_classes": 10}})
 
     def test_nothing_like_it(self):
-        with pytest.raises(
-            UserError, match=r"unknown task type 'Zzz'; known: .*AutoMixClassification.*MixUpClassification"
-        ):
+        with pytest.raises(UserError, match=r"unknown task type 'Zzz'; known: .*MixUpClassification"):
             TASKS.build({"type": "Zzz"})
 
     def test_no_type(self):

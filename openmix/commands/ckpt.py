@@ -48,8 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     export.add_argument(
         "--weights", choices=("final", "model", "ema", "teacher"), default="final",
         help="final (default): those that the run validated, which are the averaged ones where it averages; "
-        "model: as they were trained; ema: averaged; teacher: the momentum encoder of AutoMix, SAMix or AdAutoMix, by "
-        "the names of a network of its own",
+        "model: as they were trained; ema: averaged; teacher: the momentum encoder of AutoMix, SAMix, AdAutoMix or "
+        "MoCo, by the names of a network of its own",
     )  # fmt: skip
     export.add_argument(
         "--backbone", action="store_true",

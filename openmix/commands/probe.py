@@ -32,10 +32,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--linear", action="store_true", help="logistic regression on the trunk's features")
     parser.add_argument(
-        "--l2", type=float, metavar="X", help="its penalty X / 2 |w|^2 (default: chosen on a fifth of the training set)"
+        "--l2",
+        type=float,
+        metavar="X",
+        help="its penalty X / 2 |w|^2, features having mean 0 and deviation 1 (default: chosen on a fifth of the "
+        "training set)",
     )
     parser.add_argument(
-        "--baselines", action="store_true", help="the same of the untrained network and of the pixels themselves"
+        "--baselines", action="store_true", help="the same of the untrained network, and kNN of the pixels themselves"
     )
     parser.add_argument("--split", choices=["val", "test"], default="val", help="which loader's images are classified")
     parser.add_argument("--finetune", metavar="CONFIG2", help="train CONFIG2 from the checkpoint's trunk")

@@ -38,7 +38,7 @@ class Wanted:
         linear: fit a linear classifier to the features of the training images, those of the trunk.
         l2: its penalty, see :func:`~openmix.evaluation.linear.fit_logistic`; None chooses one of a few on a fifth of
             the training set.
-        baselines: the same for the network as it is before training, and for the pixels, in [0, 1], themselves.
+        baselines: the same for the network as it is before training, and kNN of the pixels, in [0, 1], themselves.
     """
 
     knn: KnnCfg | None
@@ -128,8 +128,9 @@ def _sources(
     seed: int,
 ) -> Iterator[tuple[str, str, Extract, Normalize]]:
     """Yield what features are wanted of, the trained network's last: name, kind, how they are made, of what input."""
-    if wanted.baselines:
+    if wanted.baselines and wanted.knn is not None:  # a linear layer on thousands of pixels takes an hour
         yield "raw pixels", PIXELS, lambda images: images.flatten(1), Normalize(Preprocessor(), normalize.scale.device)
+    if wanted.baselines:
         for kind, extract in extractors.items():
             yield f"untrained (seed {seed})", kind, extract, normalize
     task.load_state_dict(trained)
@@ -154,7 +155,7 @@ def _figures(
         with progress(f"{name}: kNN", 1) as advance:
             figures["top1_knn"] = knn_top1(bank, queries, num_classes, wanted.knn, world)
             advance(1)
-    if wanted.linear and kind in ("backbone", PIXELS):
+    if wanted.linear and kind == "backbone":
         linear: list[dict[str, Any]] = []
         # on one process, and the others are told: what it takes is memory, of which they may share a machine's
         main_only(world, lambda: linear.append(_linear(bank, queries, num_classes, wanted.l2, progress, name)))

@@ -67,6 +67,7 @@ def check_build(cfg: Mapping[str, Any]) -> list[Problem]:
             continue
         for loader in attempt(key, _parts, cfg[key], key) or ():
             views = attempt(key, _try_loader, loader, key, task, Normalize(sections["data_preprocessor"]))
+            attempt(key, _check_views, views or (), task, key)
             if views:
                 networks = attempt("model", _try_network, cfg["model"], task, views[0])
                 knn = sections.get("val_cfg.knn")
@@ -146,6 +147,15 @@ def _try_network(model: Mapping[str, Any], task: Task, images: Tensor) -> list[s
         except Exception as error:
             reason = f"{type(error).__name__}: {reason_of(error)}"
             raise UserError(f"the network fails on images of shape {tuple(images.shape[1:])}: {reason}") from error
+
+
+def _check_views(views: Sequence[Tensor], task: Task, key: str) -> None:
+    most = task.most_views if key == "train_dataloader" else 1
+    if most is not None and len(views) > most:
+        who = type(task).__name__ if key == "train_dataloader" else "an evaluation"
+        raise UserError(
+            f"the pipeline gives {len(views)} views of each image, and {who} looks at {most}: leave Views out"
+        )
 
 
 def _check_batch_size(batch_size: Any, task: Task) -> None:

@@ -181,16 +181,20 @@ def _with(name: str, values: Mapping[str, Any]) -> str:
 
 
 def flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, by dotted key; lists are kept whole, but for those that hold mappings."""
+    """Return nested mappings as one, by dotted key; lists are kept whole, but for those that hold any."""
     found: dict[str, Any] = {}
     for key, value in values.items():
-        if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        if isinstance(value, list) and _holds_mappings(value):
             value = {str(i): item for i, item in enumerate(value)}
         if isinstance(value, Mapping) and value:
             found |= flat(value, f"{above}{key}.")
         else:
             found[f"{above}{key}"] = value
     return found
+
+
+def _holds_mappings(value: Any) -> bool:
+    return isinstance(value, dict) or (isinstance(value, list) and any(map(_holds_mappings, value)))
 
 
 def transforms_of(config: Mapping[str, Any]) -> set[str]:

@@ -20,9 +20,11 @@ class Task(nn.Module):
 
     Attributes:
         batch_multiple: what the images of a micro-batch must be a multiple of.
+        most_views: how many views of an image it looks at; None for as many as there are.
     """
 
     batch_multiple = 1
+    most_views: int | None = None
 
     def forward(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         """Return ``loss`` and further 0-d tensors to be logged.

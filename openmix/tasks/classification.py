@@ -20,6 +20,8 @@ class Classification(Task):
         neck: feature maps -> pooled features; default global average pooling.
     """
 
+    most_views = 1
+
     def __init__(self, backbone: nn.Module, head: ClsHead, neck: nn.Module | None = None) -> None:
         super().__init__()
         self.backbone = backbone

@@ -51,7 +51,7 @@ class MAE(SelfSupervised):
         ValueError: another network, a neck with weights, a ratio that leaves no patch or removes none.
     """
 
-    views_needed = 1
+    views_needed = most_views = 1
     backbone: TimmBackbone
 
     def __init__(
@@ -156,6 +156,9 @@ def _plain_vit(backbone: nn.Module) -> Any:
         "dynamic_img_size": net.dynamic_img_size,
         "dropout of patches": not isinstance(net.patch_drop, nn.Identity),
     }
+    if any(size % side for size, side in zip(net.patch_embed.img_size, net.patch_embed.patch_size, strict=True)):
+        size, patch = tuple(net.patch_embed.img_size), tuple(net.patch_embed.patch_size)
+        raise ValueError(f"MAE: patches of {patch} pixels do not divide images of {size}; choose another patch_size")
     if found := [what for what, is_so in wrong.items() if is_so]:
         raise ValueError(f"{plain}; this one has {', '.join(found)}")
     return net

@@ -131,7 +131,7 @@ def test_baselines(probe, lab, folder):
     assert [row["network"] for row in figures["rows"]] == ["raw pixels", "untrained (seed 0)", "trained"]
     assert raw["dim"] == 64
     assert raw["top1_knn"] == pytest.approx(knn_of(*pixels()))
-    assert raw["top1_linear"] == pytest.approx(linear_of(*pixels(), 1e-2), abs=0.21)
+    assert "top1_linear" not in raw
     torch.manual_seed(derive_seed(0, "weights"))
     begun = features(build_task(MODEL).state_dict())
     assert untrained["top1_knn"] == pytest.approx(knn_of(*begun))

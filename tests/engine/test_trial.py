@@ -140,3 +140,20 @@ def test_a_dry_run_takes_as_many_images_as_a_task_needs(lab, tmp_path):
     cfg = lab.load(moco(lab, tmp_path, 8), tmp_path / "w")
     assert trial.dry_config(cfg, "w")[0].train_dataloader.batch_size == 8
     assert dry_run(cfg, str(tmp_path / "dry"), World()) == []
+
+
+def test_what_a_task_would_not_look_at_is_found_without_data(lab, tmp_path):
+    pipeline = [{"type": "Views", "views": [[], []]}]
+    with pytest.raises(UserError, match=r"2 views of each image, and MixUpClassification looks at 1"):
+        lab.load(lab.write(tmp_path, train_dataloader=loader(8, pipeline=pipeline)), tmp_path / "w")
+    with pytest.raises(UserError, match=r"val_dataloader: .*2 views of each image, and an evaluation looks at 1"):
+        lab.load(lab.write(tmp_path, val_dataloader=loader(8, pipeline=pipeline)), tmp_path / "w")
+
+
+def test_a_batch_of_one_that_a_norm_cannot_take_is_found_without_data(lab, tmp_path):
+    path = moco(lab, tmp_path, 1)
+    projector = {"type": "ProjectionMLP", "channels": [8, 8]}
+    changes = {"model__splits": 1, "model__projector": projector}
+    with pytest.raises(UserError, match=r"model: Expected more than 1 value per channel"):
+        lab.load(path, tmp_path / "w", **changes)
+    assert lab.load(path, tmp_path / "w", **changes, train_dataloader__batch_size=2)

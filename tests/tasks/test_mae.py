@@ -171,6 +171,7 @@ def plain(name: str = "vit_tiny_patch16_224", **net: Any) -> TimmBackbone:
         (lambda: plain(global_pool="avg"), r"no norm before the pooling \(write model_args=dict\(fc_norm=False\)\)"),
         (lambda: plain(global_pool="map"), "attention pooling, which no gradient would reach"),
         (lambda: plain(pos_embed="none"), "this one has no pos_embed"),
+        (lambda: plain(patch_size=5), r"patches of \(5, 5\) pixels do not divide images of \(16, 16\)"),
     ],
 )
 def test_other_networks_are_refused(backbone, message):
