@@ -1,6 +1,7 @@
 """A run from a config: what ``train.py``, ``test.py`` and ``openmix check --dry-run`` do."""
 
 import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from openmix.engine.deterministic import deterministic_algorithms
 from openmix.engine.distributed import World, check_same
 from openmix.engine.evaluate import evaluate
 from openmix.engine.log import Reporter, open_logger
+from openmix.engine.origin import origin_of
 from openmix.engine.preprocess import Normalize
 from openmix.engine.records import describe_run
 from openmix.engine.resuming import what_differs
@@ -95,6 +97,8 @@ def train(
         record = describe_run(config_hash(cfg), config_path, seed_of(cfg), world)
         needs = max(trainer.least_checkpoint(), found[0].stat().st_size if found else 0)
         record["resumed_at"] = None if found is None else trainer.iter
+        if cfg.get("load_from"):
+            record["pretrained"] = _pretrained(cfg.load_from, work_dir)
         with (
             held(work_dir, trainer.iter if continues else None, world, needs) as more_warnings,
             recorded(work_dir, config_text(cfg), record, world),
@@ -110,6 +114,15 @@ def train(
                 left = "" if trainer.iter < trainer.max_iters else "; nothing is left to train"
                 logger.info("resuming after step %s%s", trainer.iter, left)
             return _run(trainer, world)
+
+
+def _pretrained(path: str, work_dir: Path) -> str | None:
+    """Say what a run began with; where it is resumed and the file is gone, as it has said before."""
+    if Path(path).is_file():
+        return origin_of(path)
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        return json.loads((work_dir / "run.json").read_text()).get("pretrained")
+    return None
 
 
 def _run(trainer: Trainer, world: World) -> dict[str, Any]:

@@ -23,7 +23,8 @@ class Run:
     Attributes:
         folder: the work dir.
         record: ``run.json``.
-        config: the resolved config, read as data (nothing is executed).
+        config: the resolved config, read as data (nothing is executed), with ``pretrained``, what the run's record says
+            of the weights that it began with, if it does.
         validations: the validation records, in order.
         damaged_lines: how many lines of ``metrics.jsonl`` are no records, but for a last one that a kill cut off.
         failure: why the queue that ran it last counts it failed; None where none does.
@@ -130,6 +131,8 @@ def read_run(folder: Path) -> Run | Unreadable:
         validations, damaged = ((), 0) if missing else validation_records(folder / "metrics.jsonl")
     except UserError as error:
         return Unreadable(folder, str(error))
+    if isinstance(record.get("pretrained"), str):  # the config says where the file lay, and not what it was
+        config = {**config, "pretrained": record["pretrained"]}
     return Run(folder, record, config, validations, damaged)
 
 
