@@ -5,7 +5,7 @@ A row is a run, of a config in configs/selfsup as it is but validated once, at i
 - MoCo with a random resized crop, ScaleMix and CropMix as the query; SimCLR; SimSiam. kNN (k = 200, T = 0.1) and the
   linear probe (logistic regression, its penalty chosen on a part of the training set) are ``openmix probe``'s, of the
   last checkpoint: the training set is the bank, the 10,000 test images are the queries.
-- The same kNN of the untrained networks of the same seeds, and of the pixels.
+- The same of the untrained networks of the same seeds, and kNN of the pixels.
 - A masked autoencoder, fine-tuned from it, and the same network from scratch for as many epochs.
 
 Run: python benchmarks/selfsup.py [--seeds 0 1 2] [--slots 2] [--out docs/benchmarks/selfsup.json]. Rows that are
@@ -31,10 +31,11 @@ from openmix.engine.build import initialise, open_bank, open_loader
 from openmix.engine.config import load_config
 from openmix.engine.damage import DamageLog
 from openmix.engine.distributed import World
-from openmix.engine.features import features_of, knn_top1
+from openmix.engine.features import Features, features_of, knn_top1
 from openmix.engine.log import open_logger
 from openmix.engine.preprocess import Normalize
 from openmix.engine.settings import KnnCfg, Preprocessor
+from openmix.evaluation.linear import choose_l2, fit_logistic
 
 CONFIGS = Path("configs/selfsup")
 MOCO = CONFIGS / "moco"
@@ -101,23 +102,28 @@ def untrained(config: Path, seed: int) -> list[dict[str, Any]]:
     """Return the row of a network as a run of this seed begins with it."""
     cfg = load_config(str(config), {"randomness.seed": seed})
     task = initialise(cfg, World().device)
-    return [{"name": "untrained", "seed": seed, "top1_knn": knn_of(cfg, task.features)}]
+    bank, queries = features(cfg, task, task.features)
+    l2 = choose_l2(*bank, num_classes=10)
+    found = fit_logistic(*bank, num_classes=10, l2=l2).predict(queries.values)
+    linear = 100 * (found == queries.labels).double().mean().item()
+    knn = knn_top1(bank, queries, num_classes=10, settings=KnnCfg(), world=World())
+    return [{"name": "untrained", "seed": seed, "top1_knn": knn, "top1_linear": linear, "l2": l2}]
 
 
 def pixels(config: Path, _: int) -> list[dict[str, Any]]:
     """Return the row of kNN on the pixels."""
-    cfg = load_config(str(config))
-    return [{"name": "pixels", "seed": None, "top1_knn": knn_of(cfg, lambda images: images.flatten(1), raw=True)}]
+    bank, queries = features(load_config(str(config)), None, lambda images: images.flatten(1))
+    knn = knn_top1(bank, queries, num_classes=10, settings=KnnCfg(), world=World())
+    return [{"name": "pixels", "seed": None, "top1_knn": knn}]
 
 
-def knn_of(cfg: Any, extract: Any, raw: bool = False) -> float:
-    """Return kNN's accuracy on the features of all images, in per cent."""
-    world, normalize = World(), Normalize(Preprocessor() if raw else Preprocessor(**cfg["data_preprocessor"]))
+def features(cfg: Any, task: Any, extract: Any) -> list[Features]:
+    """Return the features of training and test images; without a task, of images in [0, 1]."""
+    world = World()
+    normalize = Normalize(Preprocessor() if task is None else Preprocessor(**cfg["data_preprocessor"]))
     damage = DamageLog(open_logger(None, world)[0], world)
-    task = getattr(extract, "__self__", torch.nn.Identity())
     with open_loader(cfg, "val_dataloader", world) as queries, open_bank(cfg, world, "val_dataloader") as bank:
-        found = [features_of(task, extract, loader, normalize, damage) for loader in (bank, queries)]
-    return knn_top1(*found, num_classes=10, settings=KnnCfg(), world=world)
+        return [features_of(task or torch.nn.Identity(), extract, x, normalize, damage) for x in (bank, queries)]
 
 
 def interval(values: list[float]) -> str:
