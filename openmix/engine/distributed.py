@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -19,6 +19,7 @@ __all__ = [
     "sum_over_ranks",
 ]  # fmt: skip
 
+T = TypeVar("T")
 Launcher = Literal["none", "pytorch", "slurm"]
 
 
@@ -162,9 +163,9 @@ def sum_over_ranks(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def of_main(names: list[str]) -> list[str]:
-    """Return rank 0's names, on every process."""
-    told = [names]
+def of_main(value: T) -> T:
+    """Return rank 0's value, a plain one such as a list of names, on every process."""
+    told = [value]
     if dist.is_initialized():
         dist.broadcast_object_list(told, src=0)
     return told[0]

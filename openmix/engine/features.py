@@ -16,9 +16,10 @@ from openmix.errors import UserError
 from openmix.evaluation.knn import WeightedKNN
 from openmix.tasks.base import Task
 
-__all__ = ["FeatureTable", "Features", "NearestNeighbours", "extractor", "features_of", "knn_top1"]
+__all__ = ["FeatureTable", "Features", "Kind", "NearestNeighbours", "extractor", "features_of", "knn_top1"]
 
 Extract = Callable[[Tensor], Tensor]
+Kind = Literal["backbone", "projection"]
 METHODS = {"backbone": "features", "projection": "projections"}
 
 
@@ -29,7 +30,7 @@ class Features(NamedTuple):
     labels: Tensor
 
 
-def extractor(task: Task, which: Literal["backbone", "projection"]) -> Extract:
+def extractor(task: Task, which: Kind) -> Extract:
     """Return what gives a task's features (B, C) for normalised images (B, C, H, W).
 
     Args:

@@ -13,7 +13,7 @@ from openmix.engine.build import initialise, knn_settings, open_bank, open_loade
 from openmix.engine.config_hash import config_hash
 from openmix.engine.damage import DamageLog
 from openmix.engine.distributed import World, check_same, main_only, of_main
-from openmix.engine.features import Extract, Features, extractor, features_of, knn_top1
+from openmix.engine.features import Extract, Features, Kind, extractor, features_of, knn_top1
 from openmix.engine.log import open_logger
 from openmix.engine.preprocess import Normalize
 from openmix.engine.settings import KnnCfg, Preprocessor
@@ -47,10 +47,10 @@ class Wanted:
     baselines: bool = False
 
     @property
-    def kinds(self) -> list[str]:
+    def kinds(self) -> list[Kind]:
         """Which of a network's features are needed."""
-        kinds = [*([self.knn.features] if self.knn else []), *(["backbone"] if self.linear else [])]
-        return list(dict.fromkeys(kinds))
+        kinds: list[Kind] = [] if self.knn is None else [self.knn.features]
+        return list(dict.fromkeys([*kinds, "backbone"] if self.linear else kinds))
 
 
 def wanted_knn(cfg: Mapping[str, Any], given: Mapping[str, Any]) -> KnnCfg:
@@ -92,7 +92,7 @@ def probe(
         if wanted.knn is not None and wanted.knn.k > bank.num_samples:
             raise UserError(f"k={wanted.knn.k} is more than the {bank.num_samples:,} training images")
         task = initialise({**cfg, "model": without_weights(cfg["model"])}, world.device)
-        extractors = {kind: extractor(task, kind) for kind in wanted.kinds}  # type: ignore[arg-type]
+        extractors = {kind: extractor(task, kind) for kind in wanted.kinds}
         trained = _weights_for(task, checkpoint, wanted)
         normalize = Normalize(Preprocessor(**cfg.get("data_preprocessor", {})), world.device)
         damage = DamageLog(open_logger(None, world)[0], world)
@@ -156,10 +156,10 @@ def _figures(
             figures["top1_knn"] = knn_top1(bank, queries, num_classes, wanted.knn, world)
             advance(1)
     if wanted.linear and kind == "backbone":
-        linear: list[dict[str, Any]] = []
+        linear: list[dict[str, Any]] = []  # one, of the process that fits
         # on one process, and the others are told: what it takes is memory, of which they may share a machine's
         main_only(world, lambda: linear.append(_linear(bank, queries, num_classes, wanted.l2, progress, name)))
-        figures |= of_main(linear)[0]  # type: ignore[arg-type, operator]
+        figures |= of_main(linear)[0]
     return figures
 
 

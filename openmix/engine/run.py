@@ -39,8 +39,6 @@ from openmix.models.weight_parts import ANEW
 
 __all__ = ["dry_run", "test", "train"]
 
-# what a run says of a part that its load_from does not have
-BEGINS = {"head": "no classifier of this config's classes: the head begins anew"}
 SAME_CONFIG = "start all with the same config and options"
 
 
@@ -84,9 +82,9 @@ def train(
             beside = {key: value for key, value in task.state_dict().items() if key.startswith(ANEW)}
             task.load_state_dict({**fitted.weights, **beside})
             task.begin()
-            warnings += [
-                f"{cfg.load_from} has {BEGINS.get(p, f'no {p} that fits: it begins anew')}" for p in fitted.begins_anew
-            ]
+            for part in fitted.begins_anew:
+                what = "classifier of this config's classes" if part == "head" else f"{part} that fits"
+                warnings.append(f"{cfg.load_from} has no {what}: the {part} begins anew")
             check_trainable(fitted, task)
         settings = {**cfg, "config_text": config_text(cfg)}
         trainer = Trainer(settings, task, train_loader, val_loader, build_hooks(cfg), reporter, world, knn)

@@ -15,12 +15,12 @@ from openmix.engine.nonfinite import FiniteCheck, NonFiniteError
 from openmix.engine.settings import OptimWrapper
 from openmix.engine.sharding import is_sharded, local, sync_gradients, whole
 from openmix.errors import UserError
+from openmix.tasks.base import WATCHING
 from openmix.tasks.context import StepContext
 
 __all__ = ["NonFiniteError", "TrainStep", "seed_global"]
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-WATCHING = "probe"  # the parameter group of what is trained on a network's features without a gradient to it
 SMALLEST_SCALE = 1e-4  # of the loss in fp16: fairseq's
 
 

@@ -102,10 +102,10 @@ def split_batchnorm(module: nn.Module, splits: int) -> int:
     """
     check_integer("splits", splits, 1)
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm)]
-    kinds = [_kind_of(norm) for norm in norms] if splits > 1 else []
-    for norm, kind in zip(norms, kinds, strict=bool(kinds)):
-        norm.__class__ = cast("Any", kind)
-        norm.splits = splits  # type: ignore[assignment]
+    if splits > 1:
+        for norm, kind in [(norm, _kind_of(norm)) for norm in norms]:  # all are known before the first is changed
+            norm.__class__ = cast("Any", kind)
+            cast("SplitBatchNorm", norm).splits = splits
     return len(norms)
 
 

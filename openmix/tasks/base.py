@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from openmix.data.batch import Batch
 from openmix.tasks.context import StepContext
 
-__all__ = ["Task"]
+__all__ = ["WATCHING", "Task"]
+
+WATCHING = "probe"  # the parameter group of what is trained on a network's features without a gradient to it
 
 
 class Task(nn.Module):

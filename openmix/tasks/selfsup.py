@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from openmix.data.batch import Batch
 from openmix.models.heads import ClsHead
 from openmix.models.necks import GlobalAveragePooling
-from openmix.tasks.base import Task
+from openmix.tasks.base import WATCHING, Task
 from openmix.tasks.context import StepContext
 
 __all__ = ["Learnt", "SelfSupervised"]
@@ -105,4 +105,4 @@ class SelfSupervised(Task):
         probe = {id(p) for p in self.probe.parameters()}
         encoder = [p for p in self.parameters() if p.requires_grad and id(p) not in probe]
         own = [p for p in self.probe.parameters() if p.requires_grad]
-        return [{"name": "encoder", "params": encoder}, {"name": "probe", "params": own}]
+        return [{"name": "encoder", "params": encoder}, {"name": WATCHING, "params": own}]

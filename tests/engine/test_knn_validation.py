@@ -1,10 +1,14 @@
 """``val_cfg.knn``: the figure is scikit-learn's, on any number of processes, and nothing else of a run changes."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.neighbors import KNeighborsClassifier
 
+from openmix.commands import run_command
 from openmix.data import Synthetic
 from openmix.engine.distributed import World
 from openmix.engine.features import FeatureTable
@@ -237,3 +241,38 @@ def test_of_sharded_weights_the_whole_are_evaluated(lab, tmp_path, ranks):
     first, second = ranks(2, "train_config", config=config, overrides={"work_dir": str(tmp_path / "run")})
     alone = evaluate_checkpoint(lab.load(config, tmp_path), str(tmp_path / "run/checkpoints/last.pth"), World())
     assert first["metrics"] == second["metrics"] == alone
+
+
+@pytest.fixture
+def spoilt(lab, tmp_path):
+    """A config over folders of images, of which one in each is cut off."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 16), ("val", 8)):
+        for i in range(count):
+            path = tmp_path / split / f"class{i % 2}" / f"{i}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(path)
+        path.write_bytes(path.read_bytes()[:40])
+    loaders = {
+        f"{split}_dataloader": {
+            "type": "TorchLoader",
+            "batch_size": 4,
+            "dataset": {"type": "ImageFolder", "data_root": str(tmp_path / split)},
+        }
+        for split in ("train", "val")
+    }
+    backbone, head = {**NETWORK["backbone"], "in_channels": 3}, {**NETWORK["head"], "num_classes": 2}
+    model = {"type": "Classification", "backbone": backbone, "head": head}
+    return lab.write(tmp_path, "spoilt", **loaders, model=model, val_cfg=KNN, train_cfg={"max_epochs": 1})
+
+
+def test_damaged_images_are_those_of_the_set_that_is_evaluated(lab, spoilt, tmp_path):
+    """A validation's are the validation set's; a probe looks at both sets several times, and counts an image once."""
+    metrics = lab.train(spoilt, tmp_path / "run")
+    assert metrics["damaged"] == 1
+    out = tmp_path / "figures.json"
+    last = str(tmp_path / "run/checkpoints/last.pth")
+    assert run_command("probe", [spoilt, last, "--knn", "--baselines", "--out", str(out)]) == 0
+    figures = json.loads(out.read_text())
+    assert len(figures["rows"]) == 3
+    assert figures["damaged"] == 2

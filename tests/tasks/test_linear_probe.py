@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from openmix.data.batch import Batch
+from openmix.errors import UserError
 from openmix.models import AttentionPooling, ClsHead, ConvNet
 from openmix.tasks import LinearProbe
 
@@ -109,3 +110,23 @@ def test_a_step_leaves_no_trace_of_the_trunk_for_the_gradient(make_batch, at):
     images = batch.images.clone().requires_grad_()
     task.predict(images).sum().backward()
     assert images.grad is None
+
+
+def test_pooling_that_the_file_has_not_must_not_stay_as_it_was_drawn(lab, tmp_path):
+    """timm's attention pooling is a part of the trunk, which a probe does not train."""
+
+    def vit(**net: Any) -> dict[str, Any]:
+        args = {"patch_size": 4, "embed_dim": 8, "depth": 1, "num_heads": 2, **net}
+        name = "vit_tiny_patch16_224"
+        return {"type": "TimmBackbone", "name": name, "in_channels": 1, "img_size": 8, "model_args": args}
+
+    lab.train(lab.write(tmp_path, "trunk", model={"backbone": vit()}), tmp_path / "trunk")
+    start = {"load_from": str(tmp_path / "trunk/checkpoints/last.pth")}
+    pooled = lab.write(tmp_path, "pooled", model={**PROBE, "backbone": vit(global_pool="map")}, **start)
+    message = r"no weights of backbone\.net\.attn_pool, and LinearProbe does not train it"
+    with pytest.raises(UserError, match=message):
+        lab.train(pooled, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    tuned = lab.write(tmp_path, "tuned", model={"backbone": vit(global_pool="map")}, **start)
+    assert lab.train(tuned, tmp_path / "tuned", train_cfg__max_epochs=1), "where it is trained it may be new"
+    assert "no backbone.net.attn_pool that fits" in (tmp_path / "tuned/train.log").read_text()

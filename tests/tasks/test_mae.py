@@ -217,6 +217,14 @@ class TestRuns:
         losses = [r["loss_ssl"] for r in lab.records(tmp_path / "whole") if r["split"] == "train"]
         assert losses[-1] < losses[0]
 
+    def test_two_processes_that_are_cut_go_on_to_the_same_end(self, lab, ranks, tmp_path):
+        path = lab.write(tmp_path, **TINY, custom_hooks=[{"type": "EMAHook", "momentum": 0.2}])
+        for folder, stops in (("whole", [None]), ("cut", [{"0": 5}, None])):
+            changes = {"work_dir": str(tmp_path / folder), "train_dataloader.batch_size": 4}
+            for stop in stops:
+                ranks(2, "train_config", config=path, overrides=changes, resume=True, stops=stop)
+        lab.assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
     def test_two_processes_are_one_that_accumulates(self, lab, ranks, tmp_path):
         path = lab.write(tmp_path, **TINY)
         half = {"train_dataloader__batch_size": 4}
