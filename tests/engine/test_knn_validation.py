@@ -245,14 +245,15 @@ def test_of_sharded_weights_the_whole_are_evaluated(lab, tmp_path, ranks):
 
 @pytest.fixture
 def spoilt(lab, tmp_path):
-    """A config over folders of images, of which one in each is cut off."""
+    """A config over folders of images: two for training are cut off, and one for validation."""
     rng = np.random.default_rng(0)
-    for split, count in (("train", 16), ("val", 8)):
+    for split, count, spoilt in (("train", 16, 2), ("val", 8, 1)):
         for i in range(count):
             path = tmp_path / split / f"class{i % 2}" / f"{i}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype=np.uint8)).save(path)
-        path.write_bytes(path.read_bytes()[:40])
+            if i < spoilt:
+                path.write_bytes(path.read_bytes()[:40])
     loaders = {
         f"{split}_dataloader": {
             "type": "TorchLoader",
@@ -275,4 +276,4 @@ def test_damaged_images_are_those_of_the_set_that_is_evaluated(lab, spoilt, tmp_
     assert run_command("probe", [spoilt, last, "--knn", "--baselines", "--out", str(out)]) == 0
     figures = json.loads(out.read_text())
     assert len(figures["rows"]) == 3
-    assert figures["damaged"] == 2
+    assert figures["damaged"] == 3
