@@ -6,16 +6,7 @@ MoCo v2's. Expect what docs/selfsup.md says; nobody has published a figure for t
 
 _base_ = [
     "../../_base_/datasets/cifar10_views.py",
+    "../../_base_/models/convnet_moco.py",
     "../../_base_/schedules/selfsup_convnet.py",
     "../../_base_/runtime_selfsup.py",
 ]
-model = dict(
-    type="MoCo",
-    backbone=dict(type="ConvNet", widths=[16, 32, 64]),
-    probe=dict(type="ClsHead", num_classes=10),
-    projector=dict(type="ProjectionMLP", channels=[128, 128], norm="none"),
-    queue_size=4096,
-    momentum=0.99,
-    temperature=0.1,
-    splits=8,
-)

@@ -5,40 +5,9 @@ the authors have it for ImageNet; the key is one plain view. To ScaleMix the cro
 Expect what docs/selfsup.md says; for CIFAR nobody has published a figure.
 """
 
-_base_ = "./convnet_cifar10_moco.py"
-train_dataloader = dict(
-    pipeline=[
-        dict(
-            type="Views",
-            views=[
-                [
-                    dict(
-                        type="CropMixPair",
-                        size=32,
-                        pipeline=[
-                            dict(type="RandomHorizontalFlip"),
-                            dict(
-                                type="RandomApply",
-                                transforms=[
-                                    dict(type="ColorJitter", brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)
-                                ],
-                                p=0.8,
-                            ),
-                            dict(type="RandomGrayscale", p=0.2),
-                        ],
-                    )
-                ],
-                [
-                    dict(type="RandomResizedCrop", size=32, scale=[0.2, 1.0]),
-                    dict(type="RandomHorizontalFlip"),
-                    dict(
-                        type="RandomApply",
-                        transforms=[dict(type="ColorJitter", brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1)],
-                        p=0.8,
-                    ),
-                    dict(type="RandomGrayscale", p=0.2),
-                ],
-            ],
-        )
-    ]
-)
+_base_ = [
+    "../../_base_/datasets/cifar10_views_cropmix.py",
+    "../../_base_/models/convnet_moco.py",
+    "../../_base_/schedules/selfsup_convnet.py",
+    "../../_base_/runtime_selfsup.py",
+]

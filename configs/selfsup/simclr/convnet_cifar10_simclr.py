@@ -6,13 +6,7 @@ this network.
 
 _base_ = [
     "../../_base_/datasets/cifar10_views.py",
+    "../../_base_/models/convnet_simclr.py",
     "../../_base_/schedules/selfsup_convnet.py",
     "../../_base_/runtime_selfsup.py",
 ]
-model = dict(
-    type="SimCLR",
-    backbone=dict(type="ConvNet", widths=[16, 32, 64]),
-    probe=dict(type="ClsHead", num_classes=10),
-    projector=dict(type="ProjectionMLP", channels=[128, 128]),
-    temperature=0.5,
-)

@@ -6,13 +6,7 @@ published a figure for this network.
 
 _base_ = [
     "../../_base_/datasets/cifar10_views.py",
+    "../../_base_/models/convnet_simsiam.py",
     "../../_base_/schedules/selfsup_convnet.py",
     "../../_base_/runtime_selfsup.py",
 ]
-model = dict(
-    type="SimSiam",
-    backbone=dict(type="ConvNet", widths=[16, 32, 64]),
-    probe=dict(type="ClsHead", num_classes=10),
-    projector=dict(type="ProjectionMLP", channels=[256, 256], norm="all"),
-    predictor=dict(type="ProjectionMLP", channels=[64, 256]),
-)
