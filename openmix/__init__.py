@@ -1,6 +1,7 @@
 """openmix: mixing augmentations for image models.
 
-The names below resolve on first use, so that ``import openmix`` costs what ``import torch`` costs:
+The names below resolve on first use, which imports torch and nothing heavier. The package alone does not even import
+torch, so that ``openmix COMMAND --help`` answers at once:
 
 - ``build_mixer``, ``list_mixers`` and a class for every method: ``openmix.CutMix(alpha=1.0)(images, labels)``
 - ``Choice``, ``PerSample``, ``Window``, ``Repeat``: mixers made of mixers
@@ -11,11 +12,18 @@ Training from config files lives in ``openmix.engine`` and the ``openmix`` comma
 """
 
 import importlib
-from typing import Any
-
-import torch  # noqa: F401  the one import that everything here rests on, paid for at a known place
+from typing import TYPE_CHECKING, Any
 
 from openmix.version import __version__
+
+if TYPE_CHECKING:
+    from openmix.interop import MixCollate, TimmMixup
+    from openmix.mixers.catalog import list_mixers
+    from openmix.mixers.compose import Choice, PerSample, Repeat, Window
+    from openmix.mixers.mixer import build_mixer
+    from openmix.ops.decoupled import decoupled_cross_entropy
+    from openmix.ops.losses import mix_binary_cross_entropy, mix_cross_entropy
+    from openmix.ops.target import Mixed, MixTarget
 
 _HOME = {
     "Choice": "openmix.mixers.compose",

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from openmix.commands import run_command
-from openmix.commands.rec import list_and_warn, write
+from openmix.commands._rec_make import list_and_warn, write
 from openmix.data.recordio.listing import Listing, list_text
 from openmix.errors import Reported, UserError
 

@@ -16,11 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
+from openmix.commands._choices import FILTERS, MODES
 from openmix.commands._data_sets import sets_of_config, sets_of_folder
 from openmix.commands._parallel import in_parallel, stopped_by_signals
-from openmix.data.whole_files import write_whole
 from openmix.errors import Reported, UserError
 
 __all__ = ["add_arguments", "main"]
@@ -33,9 +31,6 @@ FLUSHED = 1000  # images after which what is written is made safe against a powe
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    from openmix.data.caching import MODES
-    from openmix.data.resizing import FILTERS
-
     parser.add_argument("source", metavar="CONFIG_OR_FOLDER", help="config file (only what you trust), or folder")
     parser.add_argument("out", metavar="OUT", help="folder for the sets")
     parser.add_argument("--size", type=int, default=64, metavar="N", help="side in pixels (default: %(default)s)")
@@ -100,6 +95,8 @@ def _cache(cacher: Any, folder: Path, jobs: int) -> int:
 
 def _settings(cacher: Any) -> dict[str, Any]:
     """Return what makes a set another: the images' names, labels and classes in one digest, and the resizing."""
+    import numpy as np
+
     digest = hashlib.sha256("\n".join(cacher.source.classes).encode(errors="surrogateescape"))
     digest.update(np.asarray(cacher.source.labels, "<i8").tobytes())
     name = getattr(cacher.source, "name", str)
@@ -143,6 +140,8 @@ def _prepared(folder: Path, settings: dict[str, Any]) -> Iterator[None]:
     """
     import fcntl
 
+    from openmix.data.whole_files import write_whole
+
     with contextlib.ExitStack() as stack:
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -174,8 +173,11 @@ def _write_images(cacher: Any, done_file: Path, jobs: int) -> list[str]:
     ``done_file`` has a byte for each image, 1 where it is written. It is saved after the images that it speaks of have
     reached the disk, so that it holds after a power failure, too.
     """
+    import numpy as np
     from rich.console import Console
     from rich.progress import MofNCompleteColumn, Progress
+
+    from openmix.data.whole_files import write_whole
 
     count = len(cacher.source)
     done = np.zeros(count, np.uint8)
@@ -225,7 +227,10 @@ def _report(folder: Path, failures: list[str]) -> None:
 
 def _finish(cacher: Any, folder: Path, settings: dict[str, Any]) -> None:
     """Give the files their names, the header last: where it is, all is."""
+    import numpy as np
+
     from openmix.data.sources.cached import FORMAT, HEADER, IMAGES, LABELS, sha256
+    from openmix.data.whole_files import write_whole
 
     write_whole(folder / LABELS, np.asarray(cacher.source.labels, "<i8").tobytes())
     parts = {IMAGES: cacher.file, LABELS: folder / LABELS}

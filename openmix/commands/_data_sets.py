@@ -5,8 +5,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from openmix.errors import UserError
 
 __all__ = ["sets_of_config", "sets_of_folder"]
@@ -74,6 +72,8 @@ def sets_of_folder(path: Path, by_class: bool) -> dict[str, Any]:
     Raises:
         UserError: there is no image, or no classes where they are wanted.
     """
+    import torch
+
     from openmix.data.sources import CachedImages, FileSource, ImageFolder
     from openmix.data.sources.cached import HEADER
     from openmix.data.sources.files import PathList

@@ -15,7 +15,6 @@ from typing import Any
 
 from openmix.commands._data_sets import sets_of_config, sets_of_folder
 from openmix.commands._parallel import in_parallel, stopped_by_signals
-from openmix.data.whole_files import write_whole
 from openmix.errors import DamagedImageError, Reported, UserError
 
 __all__ = ["add_arguments", "main"]
@@ -157,6 +156,8 @@ def _check_sum(title: str, source: Any) -> list[Found]:
 
 def _write(path: Path, found: list[Found]) -> None:
     """Write all that was found, entirely or not at all."""
+    from openmix.data.whole_files import write_whole
+
     lines = [f"{item.name}\t{'damaged' if item.is_damage else 'odd'}\t{item.what}\n" for item in found]
     try:
         write_whole(path, "".join(["image\tkind\twhat\n", *lines]).encode(errors="surrogateescape"))

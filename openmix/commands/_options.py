@@ -4,15 +4,13 @@ import argparse
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine.config import DictAction
-
 __all__ = ["add_config_options", "overrides"]
 
 LONGEST = 20_000  # characters of a value: mmengine counts the brackets before each, anew for each
 
 
-class Overrides(DictAction):
-    """mmengine's parser of ``KEY=VALUE ...``, which lets the user know where it fails."""
+class Overrides(argparse.Action):
+    """mmengine's parser of ``KEY=VALUE ...``, imported where there is something to parse; says where it fails."""
 
     def __call__(
         self,
@@ -22,10 +20,12 @@ class Overrides(DictAction):
         option_string: str | None = None,
     ) -> None:
         """Add the values to what is overridden already."""
+        from mmengine.config import DictAction
+
         if long := [value for value in values or () if len(value) > LONGEST]:
             raise argparse.ArgumentError(self, f"takes up to {LONGEST:,} characters a KEY=VALUE, got {long[0][:60]}...")
         try:
-            super().__call__(parser, namespace, values, option_string)  # type: ignore[arg-type]
+            DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string)  # type: ignore[arg-type]
         except (ValueError, AssertionError, IndexError, RecursionError) as error:
             raise argparse.ArgumentError(self, f"takes KEY=VALUE ..., got {values}") from error
 

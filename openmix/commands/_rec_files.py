@@ -6,7 +6,6 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,26 +17,9 @@ from openmix.data.recordio.verify import verify
 from openmix.data.whole_files import write_whole
 from openmix.errors import DamagedImageError, UserError
 
-__all__ = ["add_arguments", "main"]
+__all__ = ["main"]
 
 SUFFIXES = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"GI": ".gif", b"BM": ".bmp", b"RI": ".webp", b"II": ".tif"}
-
-
-def add_arguments(actions: Any) -> None:
-    """Declare the options of each action."""
-    index = actions.add_parser("index", help="write the index of a .rec, for which MXNet was needed")
-    index.add_argument("files", nargs="+", metavar="FILE.rec")
-    index.add_argument("--manifest", action="store_true", help="also note SHA-256 sums, by which verify finds damage")
-    index.add_argument(
-        "--force", action="store_true", help="write over the index that is there, with --manifest the manifest"
-    )
-    check = actions.add_parser("verify", help="find what is damaged; exits with 1 if something is")
-    check.add_argument("files", nargs="+", metavar="FILE.rec")
-    show = actions.add_parser("ls", help="list the records: number, id, offset, bytes, labels")
-    show.add_argument("file", metavar="FILE.rec")
-    extract = actions.add_parser("extract", help="write the images as files, OUT/LABEL/ID.jpg, as they were packed")
-    extract.add_argument("file", metavar="FILE.rec")
-    extract.add_argument("output", metavar="OUT", help="a folder that is not there, or empty")
 
 
 def main(arguments: argparse.Namespace) -> int:

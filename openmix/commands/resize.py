@@ -10,11 +10,14 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
+from openmix.commands._choices import FILTERS
 from openmix.commands._parallel import cpus, in_parallel, stopped_by_signals
-from openmix.data.resizing import FILTERS, ImageResizer, copy_name
 from openmix.errors import Reported, UserError
+
+if TYPE_CHECKING:
+    from openmix.data.resizing import ImageResizer
 
 __all__ = ["add_arguments", "main"]
 
@@ -71,12 +74,14 @@ def main(arguments: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _resizer(arguments: argparse.Namespace) -> ImageResizer:
+def _resizer(arguments: argparse.Namespace) -> "ImageResizer":
     """Return the resizer that the arguments describe.
 
     Raises:
         UserError: they make no sense.
     """
+    from openmix.data.resizing import ImageResizer
+
     source, destination, sizes = Path(arguments.source), Path(arguments.destination), arguments.size
     if min(sizes) < 1 or len(set(sizes)) < len(sizes):
         raise UserError(f"--size takes different numbers of pixels, at least 1, got {' '.join(map(str, sizes))}")
@@ -99,6 +104,8 @@ def _resizer(arguments: argparse.Namespace) -> ImageResizer:
 
 def _check_names(names: Sequence[str], source: Path) -> None:
     """Raise UserError if there is no image, or two would have one copy."""
+    from openmix.data.resizing import copy_name
+
     if not names:
         raise UserError(f"no image below {source}")
     first: dict[str, str] = {}
@@ -108,11 +115,11 @@ def _check_names(names: Sequence[str], source: Path) -> None:
             raise UserError(f"{other} and {name} would both become {copy_name(name)}; rename one")
 
 
-def _settings(resizer: ImageResizer) -> dict[str, Any]:
+def _settings(resizer: "ImageResizer") -> dict[str, Any]:
     return {"source": str(resizer.source.resolve()), "quality": resizer.quality, "filter": resizer.filter}
 
 
-def _check_settings(resizer: ImageResizer) -> None:
+def _check_settings(resizer: "ImageResizer") -> None:
     """Raise UserError if an earlier call began a set with other settings, which would be mixed."""
     for size in resizer.sizes:
         try:
@@ -127,7 +134,7 @@ def _check_settings(resizer: ImageResizer) -> None:
 
 
 @contextlib.contextmanager
-def _prepared(resizer: ImageResizer, folders: Sequence[str]) -> Iterator[None]:
+def _prepared(resizer: "ImageResizer", folders: Sequence[str]) -> Iterator[None]:
     """Make the tree of folders, those without images too, as they count as classes, and keep others from writing to it.
 
     Raises:
