@@ -44,11 +44,10 @@ def main() -> None:
     if not KEEP_MEMORY.items() <= os.environ.items():  # the C library reads it when a program starts
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **KEEP_MEMORY})
     rows = []
-    for shape in SHAPES:
+    for shape, repeats in SHAPES.items():
         x = torch.rand(shape).to(arguments.device)
         y = torch.randint(1000, shape[:1]).to(arguments.device)
         saliency = torch.rand(shape[0], *shape[2:]).to(arguments.device)
-        repeats = 1 if shape == SHAPES[1] else 20
         rows += timed(
             calls(x, y, saliency), arguments.rounds, repeats, arguments.device, shape=str(shape), dtype="float32"
         )
