@@ -23,10 +23,11 @@ from openmix.engine.trainer import Trainer
 from openmix.models import ClsMixupHead
 from openmix.tasks import Classification, MixUpClassification
 
-__all__ = ["SGD", "Recipe"]
+__all__ = ["NO_CHECKPOINT", "SGD", "Recipe"]
 
 SGD: dict[str, Any] = {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4, "fused": True}
 NEVER = 10**9
+NO_CHECKPOINT = {"interval": NEVER, "by_epoch": False, "save_best": None}  # but at the end
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class Recipe:
         pipeline += [v2.RandomHorizontalFlip()] if self.flip else []
         return ResidentLoader(self.source, self.batch_size, pipeline=pipeline, device=self.device)
 
-    def train(self, hooks: Sequence[Hook], steps: int, **changes: Mapping[str, Any]) -> Trainer:
+    def train(self, hooks: Sequence[Hook], steps: int, **changes: Any) -> Trainer:
         """Train by openmix, in a work dir that is thrown away, and return the trainer.
 
         Args:
@@ -88,16 +89,13 @@ class Recipe:
         cfg: dict[str, Any] = {
             "optim_wrapper": {"optimizer": {"type": "SGD", **SGD}, "amp": "bf16" if self.bf16 else None},
             "train_cfg": {"max_iters": steps, "compile": self.compile},
-            "default_hooks": {
-                "logger": {"interval": NEVER},
-                "checkpoint": {"interval": NEVER, "by_epoch": False, "save_best": None},
-            },
+            "default_hooks": {"logger": {"interval": NEVER}, "checkpoint": NO_CHECKPOINT},
             "data_preprocessor": {"mean": self.mean, "std": self.std},
             **changes,
         }
         world = World(device=self.device)
         with tempfile.TemporaryDirectory() as folder:
-            logger, console = open_logger(None, world, quiet=True)
+            logger, console = open_logger(Path(folder), world, quiet=True)
             reporter = Reporter(Path(folder), cfg.get("vis_backends", []), world, logger, console)
             loader = self.loader()
             trainer = Trainer({**cfg, "work_dir": folder}, self.task(), loader, None, list(hooks), reporter, world)
