@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from openmix.commands._importing import Importing
 from openmix.commands._options import Overrides, add_config_options, overrides
 from openmix.errors import UserError
 
@@ -55,10 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(arguments: argparse.Namespace) -> int:
     """Find the figures, print and perhaps write them."""
     _check(arguments)
-    from openmix.engine.build import timeout_of
-    from openmix.engine.config import load_config
-    from openmix.engine.distributed import join_world, main_only
-    from openmix.engine.peers import peers_watched
+    with Importing():
+        from openmix.engine.build import timeout_of
+        from openmix.engine.config import load_config
+        from openmix.engine.distributed import join_world, main_only
+        from openmix.engine.peers import peers_watched
 
     cfg = load_config(arguments.config, overrides(arguments))
     second = _finetuning(arguments) if arguments.finetune else None  # checked now, and not after the other figures

@@ -3,7 +3,9 @@
 import argparse
 from pathlib import Path
 
+from openmix.commands._importing import Importing
 from openmix.commands._options import add_config_options, overrides
+from openmix.errors import UserError
 
 __all__ = ["add_arguments", "main"]
 
@@ -18,14 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """Evaluate, print and perhaps write the figures."""
-    from openmix.engine.build import timeout_of
-    from openmix.engine.config import load_config
-    from openmix.engine.distributed import join_world, main_only
-    from openmix.engine.log import spell_metrics
-    from openmix.engine.peers import peers_watched
-    from openmix.engine.records import write_json
-    from openmix.engine.run import test
-    from openmix.errors import UserError
+    with Importing():
+        from openmix.engine.build import timeout_of
+        from openmix.engine.config import load_config
+        from openmix.engine.distributed import join_world, main_only
+        from openmix.engine.log import spell_metrics
+        from openmix.engine.peers import peers_watched
+        from openmix.engine.records import write_json
+        from openmix.engine.run import test
 
     cfg = load_config(arguments.config, overrides(arguments))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from types import FrameType
 
 from openmix.commands import process
+from openmix.commands._importing import Importing
 from openmix.commands._options import add_config_options, overrides
 from openmix.errors import UserError
 
@@ -44,12 +45,13 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from openmix.engine.build import timeout_of
-    from openmix.engine.config import load_config
-    from openmix.engine.config_hash import config_hash
-    from openmix.engine.distributed import join_world
-    from openmix.engine.peers import peers_watched
-    from openmix.engine.run import train
+    with Importing():
+        from openmix.engine.build import timeout_of
+        from openmix.engine.config import load_config
+        from openmix.engine.config_hash import config_hash
+        from openmix.engine.distributed import join_world
+        from openmix.engine.peers import peers_watched
+        from openmix.engine.run import train
 
     changed = overrides(arguments)
     if arguments.amp:
