@@ -8,7 +8,7 @@ import torch
 from mmengine.hooks import Hook
 
 from openmix.data import Loader, Shards
-from openmix.engine import ema, mix_preview, settings  # noqa: F401  ema and mix_preview register hooks
+from openmix.engine import ema, mix_preview, profiling, settings  # noqa: F401  the first three register hooks
 from openmix.engine.distributed import World, main_only
 from openmix.engine.features import NearestNeighbours
 from openmix.errors import UserError
