@@ -21,12 +21,13 @@ EMA_BOUND, EPOCH_BOUND = 0.02, 0.01
 EPOCH, RECORDS = 500, 5  # steps of an epoch of configs/classification/cifar10, and a record at every 100th
 TURNS, WARMUP, REPEATS = 24, 2, 7
 HOW = (
-    "ResNet-18 on {images}, batches of {batch}, in a real `Trainer.train()`. EMA: the hook averages every other "
-    "turn, of {block} step(s), and the share is what a turn with it takes longer than its neighbour without, median and 95 % "
-    "interval; beside it what the call itself takes. The others: the median time of a call times how often it comes in "
-    "an epoch of the shipped CIFAR-10 recipe, of 500 steps: five records to `metrics.jsonl`, TensorBoard and the log; "
-    "a picture of mixed images; a checkpoint that is the best so far, synced to the disk. The share is of 500 of this "
-    "run's steps; the last column says of how long an epoch that would be 1 %, for machines that are faster."
+    "ResNet-18 on {images}, batches of {batch}, in a real `Trainer.train()`. EMA: the hook averages in every other "
+    "turn ({block} step each), and the share is what a turn with it takes longer than its neighbour without, median "
+    "and 95 % interval; beside it what the call itself takes. The others: the median time of a call times how often "
+    "it comes in an epoch of the shipped CIFAR-10 recipe, of 500 steps: five records to `metrics.jsonl`, TensorBoard "
+    "and the log, a picture of mixed images, and a checkpoint that is the best so far, synced to the disk. The share "
+    "is of 500 of this run's steps; the last column says of how long an epoch that would be 1 %, for machines that "
+    "are faster."
 )
 
 

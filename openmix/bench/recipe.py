@@ -1,5 +1,6 @@
 """One training recipe for both sides: a real run of openmix, and the steps that are to compute the same beside it."""
 
+import contextlib
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -94,13 +95,13 @@ class Recipe:
             **changes,
         }
         world = World(device=self.device)
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, contextlib.closing(self.loader()) as loader:
             logger, console = open_logger(Path(folder), world, quiet=True)
-            reporter = Reporter(Path(folder), cfg.get("vis_backends", []), world, logger, console)
-            loader = self.loader()
-            trainer = Trainer({**cfg, "work_dir": folder}, self.task(), loader, None, list(hooks), reporter, world)
-            trainer.train()
-            loader.close()
+            with contextlib.closing(
+                Reporter(Path(folder), cfg.get("vis_backends", []), world, logger, console)
+            ) as reporter:
+                trainer = Trainer({**cfg, "work_dir": folder}, self.task(), loader, None, list(hooks), reporter, world)
+                trainer.train()
         return trainer
 
     def rivals(self, names: Sequence[str] = ("bare", "timm", "torchvision")) -> dict[str, Callable[[], Any]]:
