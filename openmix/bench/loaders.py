@@ -4,8 +4,8 @@ The rivals are the three customary ways to write that with torchvision and torch
 that does it with a set in memory: all its crops as one unfolded view, from which a batch is gathered.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing, suppress
 from itertools import count
 from typing import Any
 
@@ -20,6 +20,7 @@ from torchvision.transforms import v2
 from openmix.bench.measure import estimate, ratios, synchronise, take_turns
 from openmix.bench.report import Bar, Options, Section
 from openmix.bench.rows import columns_of, fields_of, spelt
+from openmix.bench.step import one_thread
 from openmix.data import CIFAR10, ArraySource, DaliLoader, Loader, ResidentLoader, Synthetic, TorchLoader
 from openmix.engine.preprocess import Normalize
 from openmix.engine.settings import Preprocessor
@@ -127,7 +128,7 @@ def run(options: Options) -> Section:
     """Let the loaders take turns, an epoch each."""
     rounds, length = (2, 1000) if options.quick else (9, 20_000)
     source = cifar10_images(options, length)
-    with ExitStack() as stack, _one_thread():  # the workers have the other cores
+    with ExitStack() as stack, one_thread():  # the workers have the other cores
         epochs = contestants(source, options.device, stack)
         options.say(f"{rounds + 1} rounds of {len(epochs)} loaders")
         seconds = take_turns(epochs, rounds)
@@ -178,13 +179,3 @@ def report(seconds: dict[str, Sequence[float]], length: int, options: Options) -
         rows,
         [Bar(bound, spelt(best, ".1f"), best.median >= TIMES)],
     )
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -6,6 +6,8 @@ finding and no failure: the exit code is 0.
 """
 
 import argparse
+import errno
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -94,18 +96,14 @@ def _check_out(out: Path) -> None:
     """Find out now, and not after half an hour, that the report cannot be written."""
     if out.suffix != ".json":
         raise UserError(f"--out takes a name that ends in .json, not {out}")
-    from openmix.engine.files import write_atomically
-
-    probe = out.with_name(f".{out.name}.probe")
     try:
         if out.is_dir() or out.with_suffix(".md").is_dir():
-            raise IsADirectoryError(0, "it is a folder")
+            raise IsADirectoryError(errno.EISDIR, "it is a folder")
         out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(probe, lambda beside: beside.write_text(""))
+        with tempfile.TemporaryFile(dir=out.parent):
+            pass
     except OSError as error:
-        raise UserError(f"--out: cannot write {out}: {error.strerror or error}") from error
-    finally:
-        probe.unlink(missing_ok=True)
+        raise UserError(f"--out: cannot write {out}: {error.strerror}") from error
 
 
 @contextmanager
