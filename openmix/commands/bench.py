@@ -9,7 +9,7 @@ import argparse
 import errno
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
@@ -107,26 +107,24 @@ def _check_out(out: Path) -> None:
 
 
 @contextmanager
-def _progress(parts: Mapping[str, Part]) -> Iterator[Any]:
-    """Give ``say(part, line)``: a bar with the time that is left on a terminal, a line with it elsewhere."""
+def _progress(parts: Mapping[str, Part]) -> Iterator[Callable[[str, str], None]]:
+    """Give ``say(part, line)``, which prints a line; on a terminal a bar below tells how much is left."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    console, names, began = Console(highlight=False), list(parts), time.perf_counter()
+    console, names, began = Console(highlight=False, soft_wrap=True), list(parts), time.perf_counter()
     total = sum(part.minutes for part in parts.values())
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("", total=total)
 
         def say(name: str, line: str) -> None:
-            done = sum(parts[before].minutes for before in names[: names.index(name)])
-            progress.update(
-                bar, completed=done, description=f"{name} ({names.index(name) + 1} of {len(names)}): {line}"
-            )
-            if progress.disable:
-                spent = (time.perf_counter() - began) / 60
-                left = (spent / done if done else 1) * (total - done)
-                print(f"[{spent:.0f} min, about {left:.0f} left] {name}: {line}", flush=True)
+            number = names.index(name)
+            done = sum(parts[before].minutes for before in names[:number])
+            spent = (time.perf_counter() - began) / 60
+            left = max((spent / done if done else 1) * (total - done), 1)
+            where = f"{name}, part {number + 1} of {len(names)}, about {left:.0f} min left"
+            progress.update(bar, completed=done, description=where)
+            console.print(f"{name}: {line}" if console.is_terminal else f"{where}: {line}", markup=False)
 
         yield say
-        progress.update(bar, completed=total)

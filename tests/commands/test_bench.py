@@ -43,7 +43,7 @@ def test_all_parts_in_their_order(run, seen, tmp_path):
     code, out, err = run("bench")
     assert (code, err) == (0, "")
     assert names(seen) == list(PARTS)
-    assert "[0 min, about " in out and "] loaders: measuring" in out
+    assert "loaders, part 3 of 7, about 1 min left: measuring\n" in out
     assert "- **missed**: <= 1: 2" in out
     assert out.endswith("0 bars of 7 met; wrote speed.json and speed.md\n")
     assert [s["name"] for s in json.loads((tmp_path / "speed.json").read_text())["sections"]] == list(PARTS)
