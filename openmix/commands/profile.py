@@ -104,8 +104,8 @@ def _short(cfg: Any, arguments: argparse.Namespace, folder: str) -> Any:
     short.vis_backends = [backend for backend in short.get("vis_backends") or [] if backend["type"] in LOCAL]
     others = [hook for hook in short.get("custom_hooks") or [] if hook["type"] != "ProfilerHook"]
     short.custom_hooks = [*others, {"type": "ProfilerHook", **plan}]
-    saving = {"interval": arguments.warmup + arguments.steps, "by_epoch": False}  # with the last step that is timed
-    short.default_hooks = {**short.get("default_hooks", {}), "checkpoint": saving}
+    once = {"interval": arguments.warmup + arguments.steps}  # after the last step that is timed
+    short.default_hooks = {"logger": once, "checkpoint": {**once, "by_epoch": False}}
     return short
 
 

@@ -34,7 +34,7 @@ __all__ = ["OCCASIONAL", "PHASES", "PhaseClock", "Place", "marked", "places", "r
 
 LOOP = "the loop itself"
 DATA, PREPARE = "waiting for data", "to the device, normalise"
-TASK, LOOK, DRAW, APPLY = "rest of the task", "mixing: look at images", "mixing: draws", "mixing: apply"
+TASK, LOOK, DRAW, APPLY = "rest of the task", "mixing: look at images", "mixing: draws, masks", "mixing: apply"
 FORWARD, OTHERS, LOSS = "forward", "forward: other networks", "loss"
 BACKWARD, CHECK, OPTIMIZER = "backward", "finite check, clipping", "optimizer"
 AFTER, HOOKS, EMA, AVERAGES = "after the step", "hooks", "EMA", "averages, schedule, signals"

@@ -146,14 +146,15 @@ def as_table(table: Mapping[str, Any], top: int = 10) -> Group:
         top: how many operators to show.
     """
     on_gpu = "kernel_ms" in table["phases"][0]
-    phases = Table(title=f"{table['timed_steps']} steps on {table['device']}", title_justify="left")
+    phases = Table()
     phases.add_column("phase")
     headings = ("ms", "% of the step", "calls", *(["kernels, ms"] if on_gpu else []))
     for heading in headings:
         phases.add_column(heading, justify="right")
     for row in table["phases"]:
         kernels = [f"{row['kernel_ms']:.3f}"] if on_gpu else []
-        phases.add_row(row["phase"], f"{row['ms']:.3f}", f"{100 * row['share']:.1f}", f"{row['calls']:.4g}", *kernels)
+        calls = f"{row['calls']:.4g}" if row["calls"] else ""
+        phases.add_row(row["phase"], f"{row['ms']:.3f}", f"{100 * row['share']:.1f}", calls, *kernels)
     kernels = [f"{sum(row['kernel_ms'] for row in table['phases']):.3f}"] if on_gpu else []
     phases.add_section()
     phases.add_row("a step", f"{table['step_ms']:.3f}", "100.0", "", *kernels, style="bold")
@@ -162,20 +163,20 @@ def as_table(table: Mapping[str, Any], top: int = 10) -> Group:
         f"{table['step_ms_median']:.3f} ms",
         "at most " + ", ".join(f"{mb:,.0f} MB of {_OF[name]}" for name, mb in table["memory_mb"].items()),
     ]
-    lines += [f"besides: {row['times']} x {row['what']}, {row['ms']:.3f} ms each" for row in table["besides"]]
+    lines += [f"besides: {row['what']}, {row['times']} x {row['ms']:.3f} ms" for row in table["besides"]]
     first, last = table["traced_steps"]
     what = "kernels, ms" if on_gpu else "self, ms"
-    operators = Table(
-        title=f"operators of steps {first} to {last}, as torch's profiler, which slows short ones, timed them",
-        title_justify="left",
-    )
+    operators = Table()
     operators.add_column("operator", overflow="fold")
     for heading in (what, *(["self, ms"] if on_gpu else []), "calls"):
         operators.add_column(heading, justify="right")
     for row in table["operators"][:top]:
         times = [row["kernel_ms"], row["self_ms"]] if on_gpu else [row["self_ms"]]
         operators.add_row(row["name"], *(f"{ms:.3f}" for ms in times), f"{row['calls']:.4g}")
-    return Group(phases, *lines, "", operators)
+    return Group(
+        f"{table['timed_steps']} steps on {table['device']}", phases, *lines,
+        "", f"operators of steps {first} to {last}, as torch's profiler timed them, which slows short ones", operators,
+    )  # fmt: skip
 
 
 _OF = {"process": "the process's memory", "gpu": "the GPU's memory"}

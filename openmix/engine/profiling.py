@@ -114,6 +114,8 @@ class ProfilerHook(Hook):
             if not self._left:
                 self._undo()
                 return
+        elif self._position > self.wait + self.timed:
+            self._profile.step()
         self._begin_part(runner, data_batch)
         self._position += 1
 
@@ -142,10 +144,8 @@ class ProfilerHook(Hook):
             total = self._clock.total()
             self._seen.seconds.append(total - self._total)
             self._total = total
-        if traced > 0:
-            self._seen.traced = max(0, traced - self.warmup)
-            if traced < self.warmup + self.active:  # after the last one it is stopped, not told of another
-                self._profile.step()
+        if traced > self.warmup:
+            self._seen.traced = traced - self.warmup
 
     def _profiler(self, device: torch.device) -> Any:
         from torch.profiler import ProfilerActivity, profile, schedule
