@@ -1,4 +1,4 @@
-"""What mixing costs, at length: more than ``openmix bench mixers``, in both types, by one draw a batch and one an image.
+"""What mixing costs, at length: more than ``openmix bench mixers``, both types, one draw a batch and one an image.
 
 Then ``plan.apply`` alone, eager and compiled. Rounds alternate lerp A lerp A ..., medians of the ratios to the lerp
 beside. openmix/bench/mixers.py says why the C library is told to keep freed memory; ``--memory default`` leaves it

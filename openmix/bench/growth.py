@@ -90,7 +90,8 @@ def by_batch_size(options: Options) -> list[Row]:
     for number in range(rounds):
         options.say(f"batch sizes {BATCHES}, round {number + 1} of {rounds}")
         for size in BATCHES if number % 2 == 0 else reversed(BATCHES):
-            recipe = Recipe(lambda: ConvNet(WIDTHS), source, size, options.device, MEAN, STD, 4, True, 1.0)
+            augmented = {"padding": 4, "flip": True, "alpha": 1.0}
+            recipe = Recipe(lambda: ConvNet(WIDTHS), source, size, options.device, MEAN, STD, **augmented)
             clock = Beside({}, 1, options.device)
             recipe.train([clock], max(images // size, 2))
             rates[size].append(size / statistics.median(clock.seconds["openmix"][1:]))
