@@ -50,35 +50,34 @@ class Prefetch:
         """
         source = iter(batches)
         try:
-            yield from self._in_turn(source, prepare) if self.side is None else self._beside(source, prepare)
+            yield from _in_turn(source, prepare) if self.side is None else self._beside(self.side, source, prepare)
         finally:
             close = getattr(source, "close", None)
             if close is not None:
                 close()
 
-    def _in_turn(
-        self, source: Iterator[tuple[int, Batch]], prepare: Callable[[Batch], Batch]
-    ) -> Iterator[tuple[int, Batch]]:
-        for shard, batch in source:
-            yield shard, prepare(batch)
-
     def _beside(
-        self, source: Iterator[tuple[int, Batch]], prepare: Callable[[Batch], Batch]
+        self, side: Any, source: Iterator[tuple[int, Batch]], prepare: Callable[[Batch], Batch]
     ) -> Iterator[tuple[int, Batch]]:
-        self.side.wait_stream(self.cuda.current_stream(self.device))  # for the set, and what else was made there
+        side.wait_stream(self.cuda.current_stream(self.device))  # for the set, and what else was made there
         while True:
-            with self.cuda.stream(self.side):
+            with self.cuda.stream(side):
                 found = next(source, None)
                 if found is None:
                     return
                 shard, batch = found[0], prepare(found[1])
             consumer = self.cuda.current_stream(self.device)
-            consumer.wait_stream(self.side)
+            consumer.wait_stream(side)
             for tensor in _tensors(batch):
                 tensor.record_stream(consumer)
             del found
             yield shard, batch
             del batch  # whoever wants it still has it
+
+
+def _in_turn(source: Iterator[tuple[int, Batch]], prepare: Callable[[Batch], Batch]) -> Iterator[tuple[int, Batch]]:
+    for shard, batch in source:
+        yield shard, prepare(batch)
 
 
 def _tensors(batch: Batch) -> Iterator[Tensor]:

@@ -40,6 +40,11 @@ def naive_crop(image, top, left, height, width, padding, mode, fill):
     return out
 
 
+def cut(crop, padded, index, draws):
+    """The windows at ``draws`` of some padded images, as ResidentLoader cuts them."""
+    return crop.windows(padded).index_select(0, crop.starts(padded.stride(), index, draws))
+
+
 @pytest.mark.parametrize("padding", PADDINGS)
 @pytest.mark.parametrize(("mode", "fill"), [("constant", 0), ("constant", (1, 2, 3)), ("reflect", 0)])
 @pytest.mark.parametrize("size", [(6, 9), (4, 5), 3])
@@ -47,7 +52,7 @@ def test_crop_equals_a_loop_over_pixels(padding, mode, fill, size):
     crop = Crop(v2.RandomCrop(size, padding, fill=fill, padding_mode=mode), SHAPE)
     height, width = crop.shape[1:]
     draws = crop.draw(len(IMAGES), torch.Generator().manual_seed(1))
-    whole = crop.window(crop.pad(IMAGES), torch.arange(len(IMAGES)), draws)
+    whole = cut(crop, crop.pad(IMAGES), torch.arange(len(IMAGES)), draws)
     assert whole.shape == (len(IMAGES), 3, height, width) and whole.is_contiguous() and whole.dtype == torch.uint8
     assert torch.equal(whole, crop.apply(IMAGES, draws))
     fills = (fill,) * 3 if isinstance(fill, int) else fill
@@ -61,7 +66,7 @@ def test_crop_equals_torchvision(mode, padding):
     crop = Crop(v2.RandomCrop((5, 7), padding, fill=9, padding_mode=mode), SHAPE)
     index = torch.tensor([7, 7, 0, 39, 12])
     draws = crop.draw(5, torch.Generator().manual_seed(2))
-    windows = crop.window(crop.pad(IMAGES, chunk=16), index, draws)
+    windows = cut(crop, crop.pad(IMAGES, chunk=16), index, draws)
     for window, n, (top, left) in zip(windows, index, draws.T.tolist(), strict=True):
         padded = v2.functional.pad(IMAGES[n], list(sides(padding)), fill=9, padding_mode=mode)
         assert torch.equal(window, v2.functional.crop(padded, top, left, 5, 7))
@@ -73,6 +78,33 @@ def test_crop_reads_a_part_of_a_larger_set():
     for n, (top, left) in enumerate(draws.T.tolist()):
         expected = IMAGES[25 + n, :, top : top + 4, left : left + 4]
         assert torch.equal(crop.apply(IMAGES[25:35], draws)[n], expected)
+
+
+@pytest.mark.parametrize("layout", ["channels last", "every second", "turned"])
+def test_crop_of_images_that_lie_anyhow(layout):
+    images = {
+        "channels last": IMAGES.to(memory_format=torch.channels_last),
+        "every second": IMAGES.repeat_interleave(2, 3)[..., ::2],
+        "turned": IMAGES.mT.contiguous().mT,
+    }[layout]
+    assert not images.is_contiguous() and torch.equal(images, IMAGES)
+    crop = Crop(v2.RandomCrop((4, 5)), SHAPE)
+    index = torch.tensor([39, 0, 7, 39])
+    draws = torch.tensor([[0, 2, 1, 2], [4, 0, 3, 4]])
+    windows = cut(crop, images, index, draws)
+    assert windows.is_contiguous()
+    for window, n, (top, left) in zip(windows, index, draws.T.tolist(), strict=True):
+        assert torch.equal(window, IMAGES[n, :, top : top + 4, left : left + 5])
+
+
+def test_windows_take_no_memory_and_end_with_the_set():
+    crop = Crop(v2.RandomCrop((6, 9), 2), SHAPE)
+    padded = crop.pad(IMAGES)
+    windows = crop.windows(padded)
+    assert windows.data_ptr() == padded.data_ptr()
+    last = crop.starts(padded.stride(), torch.tensor([39]), torch.tensor([[4], [4]]))
+    assert last.item() == len(windows) - 1 and torch.equal(windows[-1], padded[-1, :, 4:, 4:])
+    assert crop.windows(padded[:0]).shape == (0, 3, 6, 9)
 
 
 def test_crop_offsets_are_uniform_over_all_places():
@@ -90,6 +122,12 @@ def test_flip_equals_torchvision():
     out = flip.apply(IMAGES, draws)
     for image, result, flipped in zip(IMAGES, out, draws[0], strict=True):
         assert torch.equal(result, v2.functional.hflip(image) if flipped else image)
+
+
+def test_flip_leaves_its_input_alone():
+    flip, before = Flip(v2.RandomHorizontalFlip(0.5), SHAPE), IMAGES.clone()
+    flip.apply(IMAGES, torch.ones(1, len(IMAGES), dtype=torch.int64))
+    assert torch.equal(IMAGES, before)
 
 
 @pytest.mark.parametrize("probability", [0.0, 0.2, 0.5, 1.0])

@@ -111,7 +111,7 @@ class TestReading:
     def test_the_resident_loader_on_the_cpu_copies_nothing(self, made):
         source = CachedImages(str(made))
         loader = ResidentLoader(source, 4)
-        assert loader._images is not None and loader._images.data_ptr() == source.images.data_ptr()
+        assert loader._choices is not None and loader._choices.data_ptr() == source.images.data_ptr()
 
     def test_what_is_written_stays_in_the_process(self, made):
         before = (made / "images.bin").read_bytes()

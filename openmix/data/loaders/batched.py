@@ -80,20 +80,27 @@ class Crop:
         """Return top and left, each uniform over the places that fit."""
         return torch.stack([torch.randint(places, (count,), generator=generator) for places in self.places])
 
-    def window(self, padded: Tensor, index: Tensor, draws: Tensor) -> Tensor:
-        """Return the windows at ``draws`` of the padded images ``index``: (B, C, height, width), contiguous.
+    def windows(self, padded: Tensor) -> Tensor:
+        """Return all windows of all padded images, (number, C, height, width): a view, in which they overlap.
 
-        All windows of all images are one strided view of the padded set, so that choosing some is one indexing.
+        There is one for each element at which a window may begin, so that choosing some is one ``index_select``, which
+        copies row by row; indexing by image, top and left goes element by element, at six times the cost.
         """
         _, height, width = self.shape
-        count, channels = padded.shape[:2]
         n, c, h, w = padded.stride()
-        windows = padded.as_strided((count, *self.places, channels, height, width), (n, h, w, c, h, w))
-        return windows[index, draws[0], draws[1]].contiguous()
+        last = (len(padded) - 1) * n + (self.places[0] - 1) * h + (self.places[1] - 1) * w
+        return padded.as_strided((max(last + 1, 0), padded.shape[1], height, width), (1, c, h, w))
+
+    def starts(self, strides: Sequence[int], index: Tensor, draws: Tensor) -> Tensor:
+        """Return which of :meth:`windows` lie at ``draws`` of the images ``index``, which are so far apart: (B,)."""
+        n, _, h, w = strides
+        return (index * n).add_(draws[0], alpha=h).add_(draws[1], alpha=w)
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
         """Return the crops of a batch that is not padded yet."""
-        return self.window(self.pad(images), torch.arange(len(images), device=images.device), draws)
+        padded = self.pad(images)
+        index = torch.arange(len(images), device=images.device)
+        return self.windows(padded).index_select(0, self.starts(padded.stride(), index, draws))
 
 
 class Flip:
@@ -111,7 +118,10 @@ class Flip:
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
         """Return the images, mirrored where the draw is 1."""
-        return select(draws[0].bool()[:, None, None, None], images.flip(-1), images)
+        choice, mirrored = draws[0][:, None, None, None], images.flip(-1)
+        if images.is_cuda:
+            return torch.where(choice.bool(), mirrored, images)
+        return mirrored.sub_(images).mul_(choice.to(torch.uint8)).add_(images)  # :func:`select` in place
 
 
 class Erase:
@@ -155,11 +165,14 @@ class Chain:
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Return the draws of all stages, one below the other."""
-        none = torch.empty(0, count, dtype=torch.int64)
-        return torch.cat([none, *(stage.draw(count, generator) for stage in self.stages)])
+        if not self.stages:
+            return torch.empty(0, count, dtype=torch.int64)
+        return torch.cat([stage.draw(count, generator) for stage in self.stages])
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
         """Return the images after the last stage."""
+        if not self.stages:
+            return images
         for stage, rows in zip(self.stages, draws.split([stage.draws for stage in self.stages]), strict=True):
             images = stage.apply(images, rows)
         return images
@@ -187,8 +200,10 @@ def floats_of(bits: Tensor) -> Tensor:
 def select(choice: Tensor, chosen: Tensor, others: Tensor) -> Tensor:
     """Return uint8 ``torch.where(choice, chosen, others)``, whose uint8 kernel is ten times slower on a CPU.
 
-    Exact, because uint8 sums wrap around.
+    There it is a sum, and exact, because uint8 sums wrap around.
     """
+    if others.is_cuda:
+        return torch.where(choice, chosen, others)
     return others + (chosen - others) * choice.to(torch.uint8)
 
 

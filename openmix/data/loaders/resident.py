@@ -13,7 +13,7 @@ from openmix.data.order import Shards, eval_batches, train_batches
 from openmix.data.sources.array import ArraySource
 from openmix.data.sources.protocol import Source
 from openmix.errors import UserError
-from openmix.ops.random import generator_for
+from openmix.ops.random import derive_seed
 
 __all__ = ["ResidentLoader", "not_in_memory"]
 
@@ -63,12 +63,18 @@ class ResidentLoader(BaseLoader):
         if not isinstance(dataset, ArraySource):
             raise UserError(not_in_memory(type(dataset).__name__))
         shared, views = split_views(pipeline)
-        self._shared = Chain(batched(shared, dataset.image_shape), dataset.image_shape)
-        self._views = [Chain(batched(view, self._shared.shape), self._shared.shape) for view in views]
-        first = self._shared.stages[0] if self._shared.stages else None
+        stages = batched(shared, dataset.image_shape)
+        first = stages[0] if stages else None
         self._crop = first if isinstance(first, Crop) else None
-        self._after_crop = Chain(self._shared.stages[1:], self._shared.shape)
-        self._images: Tensor | None = (self._crop.pad(dataset.images) if self._crop else dataset.images).to(self.device)
+        self._shared = Chain(stages[1:], self._crop.shape) if self._crop else Chain(stages, dataset.image_shape)
+        self._views = [Chain(batched(view, self._shared.shape), self._shared.shape) for view in views]
+        self._drawing = [self._shared, *self._views] if self._crop is None else [self._crop, self._shared, *self._views]
+        self._draws = sum(stage.draws for stage in self._drawing)
+        self._generator = torch.Generator("cpu")  # seeded for each batch
+        stored = (self._crop.pad(dataset.images) if self._crop else dataset.images).to(self.device)
+        self._strides = stored.stride()
+        # what batches are chosen from: the images, or all the windows that can be cut out of them
+        self._choices: Tensor | None = self._crop.windows(stored) if self._crop else stored
         self._labels = dataset.labels.to(self.device)
         self.fingerprint()  # now, while the set is here: only what lies on the device is kept
 
@@ -86,29 +92,33 @@ class ResidentLoader(BaseLoader):
 
     def close(self) -> None:
         """Free the set's memory on the device. Closing twice is allowed."""
-        self._images = None
+        self._choices = None
 
     def _batch(self, index: Tensor, epoch: int, step: int, shard: int) -> Batch:
         """Return the images ``index``, augmented by the draws of this key."""
-        if self._images is None:
+        if self._choices is None:
             raise RuntimeError("this loader is closed")
-        generator = generator_for(self.seed, "augment", epoch, step, shard)
-        chains = [self._shared, *self._views]
-        drawn = [index[None], *(chain.draw(len(index), generator) for chain in chains)]
-        # One small tensor goes to the device; from pageable memory the call returns without waiting for the device.
-        sent = torch.cat(drawn).to(self.device, non_blocking=True)
-        index_row, shared, *own = sent.split([len(rows) for rows in drawn])
-        index = index_row[0]
-        images = self._shared_part(self._images, index, shared)
+        index, choice, (shared, *own) = self._drawn(index, epoch, step, shard)
+        images = self._shared.apply(self._choices.index_select(0, choice), shared)
         views = tuple(view.apply(images, rows) for view, rows in zip(self._views, own, strict=True))
-        return Batch(views, self._labels[index], index)
+        return Batch(views, self._labels.index_select(0, index), index)
 
-    def _shared_part(self, stored: Tensor, index: Tensor, draws: Tensor) -> Tensor:
-        """Return the images ``index`` of what is stored, after what all views share."""
-        if self._crop is None:
-            return self._shared.apply(stored[index], draws)
-        images = self._crop.window(stored, index, draws[: self._crop.draws])
-        return self._after_crop.apply(images, draws[self._crop.draws :])
+    def _drawn(self, index: Tensor, epoch: int, step: int, shard: int) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Return on the device ``index``, what to choose for it, and the draws of what views share and of each view."""
+        if not self._draws:
+            index = self._sent(index)
+            return index, index, [index[:0, None]] * len(self._drawing)
+        generator = self._generator.manual_seed(derive_seed(self.seed, "augment", epoch, step, shard))
+        drawn = [stage.draw(len(index), generator) for stage in self._drawing]
+        choice = index if self._crop is None else self._crop.starts(self._strides, index, drawn.pop(0))
+        rows = self._sent(torch.cat([index[None], choice[None], *drawn]))
+        return rows[0], rows[1], list(rows[2:].split([len(part) for part in drawn]))
+
+    def _sent(self, integers: Tensor) -> Tensor:
+        """Return integers on the device; for a GPU from pinned memory, or the copy might wait for what is queued."""
+        if self.device.type != "cuda":
+            return integers.to(self.device)
+        return integers.pin_memory().to(self.device, non_blocking=True)
 
 
 def not_in_memory(dataset: str) -> str:
