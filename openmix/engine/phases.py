@@ -1,7 +1,8 @@
 """Where a step's time goes, in phases that a user knows: marks around what a trainer calls, put there from outside.
 
-The loop itself has no marks, as each would cost every run some microseconds a step. Whoever wants to know wraps what
-:func:`places` names, for as long as it wants to, and nothing remains of it afterwards.
+The loop itself has no marks, as every run would pay for them. Whoever wants to know wraps what :func:`places` names,
+for as long as it wants to, and nothing remains of it afterwards. Meanwhile each mark takes about 2 microseconds, and a
+step has some 25.
 """
 
 import functools

@@ -252,8 +252,9 @@ def run(lab, tmp_path_factory):
     """A profiled run, and the same run without."""
     folder = tmp_path_factory.mktemp("runs")
     other = [{"type": "EMAHook", "momentum": 0.3}]
-    lab.train(lab.write(folder, "plain", custom_hooks=other), folder / "plain")
-    lab.train(lab.write(folder, "profiled", custom_hooks=[*other, *hook()]), folder / "profiled")
+    schedule = {"param_scheduler": {"type": "CosineAnnealingLR", "by_epoch": False}}
+    lab.train(lab.write(folder, "plain", custom_hooks=other, **schedule), folder / "plain")
+    lab.train(lab.write(folder, "profiled", custom_hooks=[*other, *hook()], **schedule), folder / "profiled")
     return folder
 
 
@@ -445,6 +446,7 @@ def test_two_processes(lab, ranks, tmp_path, all_ranks):
     assert files(tmp_path / "run") == sorted(names)
     table = json.loads((tmp_path / "run" / "profile" / f"table_step_4{ends[0]}.json").read_text())
     assert table["images"] == 16
+    assert {row["phase"] for row in table["phases"]} >= EVERY_STEP
 
 
 KINDS = [("table", "json"), ("table", "txt"), ("trace", "json.gz")]
