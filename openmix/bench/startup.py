@@ -136,8 +136,9 @@ def report(
     return Section(
         "startup",
         "Start",
-        "Seconds of a fresh process from before its start to its end, the files in the system's cache. The first step "
-        f"is ResNet-18's, 100 images of {'CIFAR-10' if options.data else 'random files in the form of CIFAR-10'} with "
+        "Seconds of a fresh process from before its start to its end, the files in the system's cache, and modules "
+        "compiled, as Python keeps them unless it is told not to. The first step is "
+        f"ResNet-18's, 100 images of {'CIFAR-10' if options.data else 'random files in the form of CIFAR-10'} with "
         "MixUp; both sides have read the training and the validation set by then. The script uses torchvision's data "
         "set (without its MD5 sums), network and transforms and torch's DataLoader without workers. Ratios are medians "
         "of those within a round; from and to are the medians' 95 % intervals.",
