@@ -175,7 +175,7 @@ def as_table(table: Mapping[str, Any], top: int = 10) -> Group:
         operators.add_row(row["name"], *(f"{ms:.3f}" for ms in times), f"{row['calls']:.4g}")
     return Group(
         f"{table['timed_steps']} steps on {table['device']}", phases, *lines,
-        "", f"operators of steps {first} to {last}, as torch's profiler timed them, which slows short ones", operators,
+        "", f"operators of steps {first} to {last} by torch's profiler, which slows short ones", operators,
     )  # fmt: skip
 
 

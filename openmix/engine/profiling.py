@@ -84,7 +84,8 @@ class ProfilerHook(Hook):
         self._left = self.repeat if self.all_ranks or runner.rank == 0 else 0
         self._position = 0
         if self._left:
-            from openmix.engine.phases import PhaseClock, replaced, watched_loader  # where there is need of them
+            from openmix.engine.marks import replaced, watched_loader  # here, as few runs have need of them
+            from openmix.engine.phases import PhaseClock
 
             self._clock = PhaseClock(runner.world.device)
             self._run.enter_context(watched_loader(runner.train_dataloader, self._clock))
@@ -122,7 +123,7 @@ class ProfilerHook(Hook):
     def _begin_part(self, runner: Any, data_batch: Any) -> None:
         """Begin what is to begin with the next step, if anything is."""
         if self._position == self.wait - 1:  # a step early: what is compiled may take notice of the marks
-            from openmix.engine.phases import marked
+            from openmix.engine.marks import marked
 
             self._cycle.enter_context(marked(runner, self._clock))
         elif self._position == self.wait:
