@@ -40,6 +40,8 @@ class Batch:
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on ``device``, without waiting for the copy where the memory is pinned."""
+        if all(tensor.device == torch.device(device) for tensor in (*self.views, self.labels, self.index)):
+            return self
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":

@@ -11,13 +11,14 @@ from openmix.data import Loader, Shards
 from openmix.engine import ema, mix_preview, profiling, settings  # noqa: F401  the first three register hooks
 from openmix.engine.distributed import World, main_only
 from openmix.engine.features import NearestNeighbours
+from openmix.engine.wrapper_settings import FullyShard, wrapper_of
 from openmix.errors import UserError
 from openmix.registry import HOOKS, LOADERS, build, build_task
 from openmix.tasks.base import Task
 
 __all__ = [
-    "build_hooks", "build_loader", "check_classes", "initialise", "knn_settings", "open_bank", "open_knn",
-    "open_loader", "seed_of", "timeout_of", "without_weights",
+    "build_hooks", "build_loader", "check_classes", "initialise", "knn_settings", "lies_channels_last", "open_bank",
+    "open_knn", "open_loader", "seed_of", "timeout_of", "without_weights",
 ]  # fmt: skip
 
 
@@ -135,4 +136,21 @@ def initialise(cfg: Mapping[str, Any], device: torch.device) -> Task:
     from openmix.ops.random import derive_seed
 
     torch.manual_seed(derive_seed(seed_of(cfg), "weights"))
-    return build_task(cfg["model"]).to(device)
+    task = build_task(cfg["model"]).to(device)
+    return task.to(memory_format=torch.channels_last) if lies_channels_last(cfg, task) else task
+
+
+def lies_channels_last(cfg: Mapping[str, Any], task: Task) -> bool:
+    """Tell whether a task's convolutions are to have channels last; images and feature maps then follow of themselves.
+
+    Raises:
+        UserError: the config divides such weights, which FSDP2 does not take.
+    """
+    wanted = settings.TrainCfg(**cfg["train_cfg"]).channels_last
+    divided = isinstance(wrapper_of(cfg), FullyShard)
+    if wanted and divided:
+        raise UserError("train_cfg.channels_last: FullyShard does not divide such weights; leave one of them out")
+    if wanted is not None or divided:
+        return bool(wanted)
+    convolutions = sum(isinstance(module, torch.nn.Conv2d) for module in task.modules())
+    return settings.OptimWrapper(**cfg["optim_wrapper"]).amp is not None and convolutions > 1

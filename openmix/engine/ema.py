@@ -1,13 +1,13 @@
 """An exponential moving average of the weights, which validation and testing then use."""
 
-from collections.abc import Callable
 from typing import Any
 
 from mmengine.hooks import Hook
-from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from openmix.engine.sharding import local
+from openmix.models.averages import move
 from openmix.registry import HOOKS
 
 __all__ = ["EMAHook"]
@@ -31,21 +31,20 @@ class EMAHook(Hook):
         if not 0 < momentum < 1:
             raise ValueError(f"momentum must be in (0, 1), got {momentum}")
         self.momentum = momentum
+        self._pairs: tuple[list[Tensor], list[Tensor]] = [], []
 
     def before_run(self, runner: Any) -> None:
         """Make room for the average; a resumed run loads its own after this."""
-        average = _of_parts(get_ema_multi_avg_fn(1 - self.momentum))
-        runner.ema = AveragedModel(runner.wrapped.to_average(), multi_avg_fn=average, use_buffers=True)
+        runner.ema = AveragedModel(runner.wrapped.to_average(), use_buffers=True)
+        # a network's tensors stay what they are through a run: to look for them takes longer than to average them
+        self._pairs = _tensors(runner.ema.module), _tensors(runner.task)
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Move the average on."""
-        runner.ema.update_parameters(runner.task)
+        averages, news = ([local(tensor) for tensor in tensors] for tensors in self._pairs)
+        move(averages, news, self.momentum if runner.ema.n_averaged else 1.0)
+        runner.ema.n_averaged += 1
 
 
-def _of_parts(average: Callable[..., None]) -> Callable[..., None]:
-    """Return a way to average tensors that is applied to this process's parts of them."""
-
-    def of_parts(averages: list[Tensor], news: list[Tensor], count: Any) -> None:
-        average([local(tensor) for tensor in averages], [local(tensor) for tensor in news], count)
-
-    return of_parts
+def _tensors(network: nn.Module) -> list[Tensor]:
+    return [*network.parameters(), *network.buffers()]

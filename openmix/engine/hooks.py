@@ -24,10 +24,17 @@ class HookList:
 
     def __call__(self, point: str, **arguments: Any) -> None:
         """Call every hook that acts at ``point``, a method name of mmengine's ``Hook``."""
+        for method in self._acting(point):
+            method(self.runner, **arguments)
+
+    def acts_at(self, point: str) -> bool:
+        """Tell whether a hook acts at ``point``, so that nobody need prepare what none asks for."""
+        return bool(self._acting(point))
+
+    def _acting(self, point: str) -> list[Any]:
         if point not in self._at:
             self._at[point] = [getattr(h, point) for h in self.hooks if point in h.get_triggered_stages()]
-        for method in self._at[point]:
-            method(self.runner, **arguments)
+        return self._at[point]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the states of the hooks that have any, by class name and number."""

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.visualization import Visualizer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -45,39 +46,39 @@ class Averages:
     def __init__(self, world: World) -> None:
         self.world = world
         self.count = 0
-        self.total: Tensor | None = None
+        self.totals: list[Tensor] = []
 
-    def add(self, report: Tensor) -> None:
-        """Take in one step's report (K,)."""
-        if self.total is None or self.total.shape != report.shape:  # a resumed task may report more than before
-            self.total, self.count = report.clone(), 0
+    def add(self, report: Sequence[Tensor]) -> None:
+        """Take in one step's report, 0-d tensors."""
+        if len(self.totals) != len(report):  # a resumed task may report more than before
+            self.totals, self.count = [value.clone() for value in report], 0
         else:
-            self.total.add_(report)
+            torch._foreach_add_(self.totals, report)
         self.count += 1
 
     def pop(self) -> list[float]:
         """Return the means over steps and processes, and begin anew. Waits for the device."""
-        assert self.total is not None
-        means = sum_over_ranks(self.total) / (self.count * self.world.size)
-        self.total, self.count = None, 0
+        means = sum_over_ranks(torch.stack(self.totals)) / (self.count * self.world.size)
+        self.totals, self.count = [], 0
         return means.tolist()
 
     def state_dict(self) -> dict[str, Any]:
         """Return every process's running total, so that an interval that was cut in two is averaged as a whole."""
-        if self.total is None:
+        if not self.totals:
             return {"count": 0, "totals": None}
-        totals = self.total.new_zeros(self.world.size, len(self.total))
-        totals[self.world.rank] = self.total
+        own = torch.stack(self.totals)
+        totals = own.new_zeros(self.world.size, len(own))
+        totals[self.world.rank] = own
         return {"count": self.count, "totals": sum_over_ranks(totals).cpu()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore this process's total; with another number of processes, its share of the whole."""
         totals, self.count = state["totals"], state["count"]
         if totals is None:
-            self.total = None
+            self.totals = []
             return
         own = totals[self.world.rank] if len(totals) == self.world.size else totals.mean(0)
-        self.total = own.clone().to(self.world.device)
+        self.totals = list(own.clone().to(self.world.device).unbind())
 
 
 class Reporter:

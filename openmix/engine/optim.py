@@ -17,7 +17,7 @@ from openmix.engine import optimizers, schedulers  # noqa: F401  they register t
 from openmix.engine.content import is_count, is_plain, spell
 from openmix.engine.param_groups import apply_multipliers, groups_of, split_groups
 from openmix.engine.settings import OptimWrapper, ParamwiseCfg
-from openmix.engine.sharding import laid_out
+from openmix.engine.sharding import laid_out, local
 from openmix.errors import UserError
 from openmix.registry import OPTIMIZERS, PARAM_SCHEDULERS, build, lookup
 from openmix.tasks.base import Task
@@ -31,6 +31,9 @@ PLACES: dict[str, Callable[[Any, Callable[[float], int]], list[Any]]] = {
     "milestones": lambda at, step: [step(epoch) for epoch in at],
     "knots": lambda at, step: [(step(epoch), rate) for epoch, rate in at],
 }
+# the optimizers that have one kernel for all their parameters, and what cannot go with it
+FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
+OTHER_WAYS = ("foreach", "capturable", "differentiable")
 # rates that a schedule has of its own, for which a group's lr_mult counts as well
 RATES = ("max_lr", "base_lr")
 # and those that it cannot turn
@@ -42,9 +45,22 @@ def build_optimizer(cfg: OptimWrapper, task: Task) -> Optimizer:
     groups = list(task.parameter_groups())
     if cfg.paramwise_cfg is not None:
         groups = split_groups(groups, task, ParamwiseCfg(**cfg.paramwise_cfg))
-    optimizer = build(cfg.optimizer, OPTIMIZERS, params=groups)
+    optimizer = build({**_fused(cfg.optimizer, groups), **cfg.optimizer}, OPTIMIZERS, params=groups)
     apply_multipliers(optimizer)
     return optimizer
+
+
+def _fused(arguments: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
+    """Return ``fused=True`` for an optimizer that has one kernel for all, where the config does not choose another.
+
+    It reads and writes each number once: on a CPU in a fifth of the time. torch never takes it of itself.
+    """
+    parameters = [p for group in groups for p in group["params"]]
+    chosen = any(arguments.get(way) for way in OTHER_WAYS) or "fused" in arguments
+    takes = lookup(arguments.get("type"), OPTIMIZERS) in FUSED and all(
+        p.is_floating_point() and p.device.type in ("cpu", "cuda") and local(p) is p for p in parameters
+    )
+    return {"fused": True} if takes and not chosen else {}
 
 
 def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
@@ -83,6 +99,17 @@ def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None
     }
     of_all = {k: one for k, one in state["state"].items() if k not in of_parameters}
     optimizer.load_state_dict({"state": own | of_all, "param_groups": groups})
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            one = optimizer.state.get(parameter, {})
+            one.update({name: _lying_as(parameter, value) for name, value in one.items()})
+
+
+def _lying_as(parameter: Tensor, value: Any) -> Any:
+    """Return what is kept of a parameter in its memory format, which a fused kernel takes for granted."""
+    if not isinstance(value, Tensor) or value.shape != parameter.shape or value.stride() == parameter.stride():
+        return value
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _example_state(optimizer: Optimizer) -> dict[str, Any]:

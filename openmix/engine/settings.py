@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from openmix.errors import UserError
 
@@ -25,6 +25,7 @@ __all__ = [
     "ValCfg",
 ]
 
+CompileMode = Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"]
 METRICS = ("top1", "top5", "nll", "ece")  # of every task, for best.pth
 
 
@@ -37,15 +38,26 @@ class TrainCfg:
         max_iters: optimizer steps to train.
         val_interval: validate every so many epochs (with ``max_epochs``) or steps (with ``max_iters``), and at the end;
             None is once an epoch.
-        compile: compile with ``torch.compile`` what the task names: the backbone, and its other large networks.
+        compile: compile with ``torch.compile`` what the task names: the backbone, and its other large networks. True is
+            torch's default mode; else a mode by name: 'reduce-overhead' has a GPU replay a recorded step of the
+            network, for networks so small that launching their kernels takes longer than computing them,
+            'max-autotune' tries several kernels for each operation first. Both want one batch size throughout.
+        channels_last: whether convolutions' weights, and with them the feature maps, have the channels of a pixel side
+            by side, the layout of the fast kernels in half precision. None, the default, is that in mixed precision,
+            where the backbone has several convolutions, and torch's own layout in float32, whose losses it would
+            change in their last digits.
     """
 
     max_epochs: int | None = None
     max_iters: int | None = None
     val_interval: int | None = None
-    compile: bool = False
+    compile: bool | CompileMode = False
+    channels_last: bool | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.compile, bool) and self.compile not in get_args(CompileMode):
+            modes = ", ".join(map(repr, get_args(CompileMode)))
+            raise ValueError(f"compile must be True, False or one of {modes}; got {self.compile!r}")
         lengths = f"max_epochs={self.max_epochs}, max_iters={self.max_iters}"
         if (self.max_epochs is None) == (self.max_iters is None):
             raise ValueError(f"one of max_epochs and max_iters must be a number, the other None; got {lengths}")

@@ -53,9 +53,13 @@ class TrainStep:
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.amp == "fp16")
         self.finite = FiniteCheck(device)
         self.fused = any(group.get("fused") for group in optimizer.param_groups)
+        dtypes = dict.fromkeys(p.dtype for p in self.parameters)
+        self.by_dtype = [[p for p in self.parameters if p.dtype == dtype] for dtype in dtypes]
+        self.none, self.one = torch.zeros((), device=device), torch.ones((), device=device)
+        self.sharded, self.on_gpu = is_sharded(model), device.type == "cuda"
         self.names: tuple[str, ...] = ()
 
-    def __call__(self, micro_batches: Sequence[tuple[StepContext, Batch]]) -> Tensor:
+    def __call__(self, micro_batches: Sequence[tuple[StepContext, Batch]]) -> Sequence[Tensor]:
         """Do one step and return the mean of what the task reports, in the order of :attr:`names`, on the device.
 
         Raises:
@@ -64,41 +68,48 @@ class TrainStep:
         reports, losses = [], []
         for i, (context, batch) in enumerate(micro_batches):
             seed_global(context.model_seed(), self.device)  # dropout and the like draw from torch's own generators
+            if self.on_gpu:
+                torch.compiler.cudagraph_mark_step_begin()  # what a recorded network returned last may be written over
             with self._sync(last=i + 1 == len(micro_batches)):
                 with self._autocast():
                     outputs = self.model(batch, context)
                 loss = outputs["loss"]
-                self.scaler.scale(loss / len(micro_batches)).backward(self.finite.weight(loss))
+                share = loss if len(micro_batches) == 1 else loss / len(micro_batches)
+                self.scaler.scale(share).backward(self.finite.weight(loss))
             self.names = tuple(outputs)
             losses.append(loss.detach())
-            reports.append(torch.stack([value.detach().float() for value in outputs.values()]))
-        left_out = self.finite(self._clipped(losses), losses, micro_batches)
-        if self.fused and left_out is not None and not self.scaler.is_enabled():  # as the scaler tells them
-            self.optimizer.found_inf = left_out  # type: ignore[attr-defined]
+            reports.append([value.detach().float() for value in outputs.values()])
+        bad = self._clipped(losses)
+        self.finite(bad, losses, micro_batches)
+        if self.fused and not self.finite.waits and not self.scaler.is_enabled():  # as the scaler tells them
+            self.optimizer.found_inf = bad  # type: ignore[attr-defined]
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
-        return reports[0] if len(reports) == 1 else torch.stack(reports).mean(0)
+        return reports[0] if len(reports) == 1 else torch.stack([torch.stack(r) for r in reports]).mean(0).unbind()
 
     def _clipped(self, losses: Sequence[Tensor]) -> Tensor:
-        """Clip the gradient where the config says so, and return a number that is finite if it is."""
+        """Clip the gradient where the config says so, and return 0 if it is finite, else 1."""
         norm = None
         if self.settings.clip_grad is not None:
             self.scaler.unscale_(self.optimizer)
             clip = self.settings.clip_grad
             norm = torch.stack([whole(nn.utils.clip_grad_norm_(part, **clip)) for part in self.clipped_apart]).sum()
         if self.scaler.is_enabled():  # a gradient that overflows is its daily business: it skips the step; a loss, not
-            return sum_over_ranks(torch.stack(list(losses)).sum())  # so that all processes stop at the same step
-        return self._gradient() if norm is None else norm
+            norm = sum_over_ranks(torch.stack(list(losses)).sum())  # so that all processes stop at the same step
+        return self._gradient() if norm is None else (~norm.isfinite()).float()
 
     def _gradient(self) -> Tensor:
-        """Return a number that is finite if the gradient is, as cheaply as can be."""
-        gradients = [local(p.grad) for p in self.parameters if p.grad is not None]
-        if self.device.type == "cpu":
-            total = torch.stack([gradient.sum() for gradient in gradients]).sum()
-        else:
-            total = nn.utils.get_total_norm(gradients)  # one kernel for many; on CPUs it takes twice as long
-        return sum_over_ranks(total) if is_sharded(self.model) else total  # where each process knows its part alone
+        """Return 0 if the gradient is finite, else 1, as cheaply as can be."""
+        bad = self.none if self.finite.waits else torch.zeros_like(self.none)
+        for alike in self.by_dtype:
+            gradients = [p.grad for p in alike if p.grad is not None]
+            if self.sharded:
+                gradients = [local(gradient) for gradient in gradients]
+            # what loss scaling asks: one call for all of them; it multiplies by 1 besides, which changes nothing
+            if gradients:
+                torch._amp_foreach_non_finite_check_and_unscale_(gradients, bad, self.one)
+        return sum_over_ranks(bad) if self.sharded else bad  # where each process knows its part alone
 
     def check_scale(self) -> None:
         """Raise NonFiniteError where the loss scale has become so small that no gradient can be finite any more.

@@ -27,6 +27,7 @@ from openmix.engine.hooks import HookList
 from openmix.engine.log import Averages, Reporter
 from openmix.engine.nonfinite import NonFiniteError, write_key
 from openmix.engine.optim import Schedule, build_optimizer, load_optimizer_state
+from openmix.engine.prefetch import Prefetch
 from openmix.engine.preprocess import Normalize
 from openmix.engine.resuming import check_data, check_timeline, circumstances
 from openmix.engine.sharding import laid_out, local
@@ -93,6 +94,7 @@ class Trainer:
             knn.extract(task)  # now, and not after an epoch
         self.reporter, self.logger, self.visualizer = reporter, reporter.logger, reporter.visualizer
         self.normalize = Normalize(settings.Preprocessor(**cfg.get("data_preprocessor", {})), world.device)
+        self.prefetch = Prefetch(world.device)
 
         self.timeline = train_loader.timeline
         self.max_iters = train_cfg.max_iters or self.timeline.start_of(train_cfg.max_epochs)  # type: ignore[arg-type]
@@ -108,7 +110,7 @@ class Trainer:
             dynamo = torch._dynamo.config
             dynamo.cache_size_limit = max(64, dynamo.cache_size_limit)
             for module in task.compiled():
-                module.compile()
+                module.compile(mode="default" if train_cfg.compile is True else train_cfg.compile)
         self.wrapped = wrap(cfg, task, world)
         self.model = self.wrapped.model
         self.accumulate = optim.accumulative_counts
@@ -179,8 +181,9 @@ class Trainer:
             self.task.after_step(micro_batches[-1][0])
             self.averages.add(report)
             self._images += sum(len(batch) for _, batch in micro_batches)
-            outputs = dict(zip(self.step.names, report, strict=True))
-            self.hooks("after_train_iter", batch_idx=batch_idx, data_batch=batch, outputs=outputs)
+            if self.hooks.acts_at("after_train_iter"):
+                outputs = dict(zip(self.step.names, report, strict=True))
+                self.hooks("after_train_iter", batch_idx=batch_idx, data_batch=batch, outputs=outputs)
             self.iter += 1
             self.schedule.after_step(self.iter)
             self._after_iter(ends_epoch=batch_idx + 1 == self.timeline.steps_in(self.epoch))
@@ -212,18 +215,14 @@ class Trainer:
 
     def _steps(self, start: int) -> Iterator[list[tuple[StepContext, Batch]]]:
         """Yield each step's micro-batches, normalised on the device, with their place in the run."""
-        batches = iter(self.train_dataloader.epoch(self.epoch, start_step=start))
+        batches = self.prefetch(self.train_dataloader.epoch(self.epoch, start_step=start), self._prepared)
         while group := list(islice(batches, self.accumulate)):
             progress = self.iter / self.max_iters
-            for _, batch in group:
-                self.damage.note(batch)
-            yield [
-                (
-                    StepContext(self.seed, self.epoch, self.iter, shard, progress),
-                    self.normalize.batch(batch.to(self.world.device)),
-                )
-                for shard, batch in group
-            ]
+            yield [(StepContext(self.seed, self.epoch, self.iter, shard, progress), batch) for shard, batch in group]
+
+    def _prepared(self, batch: Batch) -> Batch:
+        self.damage.note(batch)
+        return self.normalize.batch(batch.to(self.world.device))
 
     def _log(self) -> None:
         self.step.check_scale()

@@ -1,13 +1,13 @@
 """Networks that are the exponential moving average of others."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["average_of", "follow"]
+__all__ = ["average_of", "follow", "move"]
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -29,14 +29,21 @@ def follow(average: nn.Module, network: nn.Module, share: float, buffers: bool) 
             right for a network that only ever evaluates. One that runs in mode 'train' has statistics of its own
             activations, and those of the network's would be wrong for it.
     """
-    pairs = list(zip(_tensors(average, buffers), _tensors(network, buffers), strict=True))
-    ours, theirs = zip(*((a, b.detach()) for a, b in pairs if a.is_floating_point()), strict=True)
-    # torch's AveragedModel would ask the device, twice a step, whether it is the first one
-    torch._foreach_lerp_(list(ours), list(theirs), share)
-    for a, b in pairs:
-        if not a.is_floating_point():
-            a.copy_(b)
+    move(_tensors(average, buffers), _tensors(network, buffers), share)
 
 
-def _tensors(network: nn.Module, buffers: bool) -> Iterable[Tensor]:
+@torch.no_grad()
+def move(averages: Sequence[Tensor], news: Sequence[Tensor], share: float) -> None:
+    """Move averages on, many in one call: ``average = (1 - share) * average + share * new``; whole numbers are copied.
+
+    torch's AveragedModel goes from one to the next, and asks at each of them whether it is the first time.
+    """
+    pairs = list(zip(averages, news, strict=True))
+    real = [(a, b.detach()) for a, b in pairs if a.is_floating_point()]
+    torch._foreach_lerp_([a for a, _ in real], [b for _, b in real], share)
+    if whole := [(a, b) for a, b in pairs if not a.is_floating_point()]:
+        torch._foreach_copy_([a for a, _ in whole], [b for _, b in whole])
+
+
+def _tensors(network: nn.Module, buffers: bool) -> list[Tensor]:
     return [*network.parameters(), *(network.buffers() if buffers else ())]

@@ -15,12 +15,14 @@ from openmix.ops.checks import check_choice
 from openmix.ops.target import MixTarget, check_labels
 
 __all__ = [
-    "Reduction", "ScaleMode", "check_inputs", "in_float32", "merge_equal_labels", "mix_binary_cross_entropy",
-    "mix_cross_entropy", "mix_softmax_binary_cross_entropy", "reduce_losses", "rescale_shares", "two_hot",
+    "Reduction", "ScaleMode", "check_inputs", "cross_entropy", "in_float32", "merge_equal_labels",
+    "mix_binary_cross_entropy", "mix_cross_entropy", "mix_softmax_binary_cross_entropy", "reduce_losses",
+    "rescale_shares", "two_hot",
 ]  # fmt: skip
 
 Reduction = Literal["mean", "sum", "none"]
 ScaleMode = Literal["one", "pow", "exp"]
+NO_LABEL = -(2**63)
 
 
 def mix_cross_entropy(
@@ -44,14 +46,50 @@ def mix_cross_entropy(
     >>> mix_cross_entropy(torch.zeros(1, 2), target)
     tensor(0.6931)
     """
-    check_inputs(logits, target)
+    check_shapes(logits, target)
     _check_smoothing(label_smoothing)
     log_p = F.log_softmax(in_float32(logits), dim=1)
-    terms = log_p.gather(1, target.labels) * target.weights
-    loss = -torch.where(target.weights == 0, 0, terms).sum(1)  # a class masked by -inf may be a label of no weight
+    terms = _chosen(log_p, target.labels) * target.weights
+    terms = torch.where(target.weights == 0, 0, terms)  # a class masked by -inf may be a label of no weight
+    loss = -terms.sum(1)
     if label_smoothing:
         loss = (1 - label_smoothing) * loss - label_smoothing * log_p.mean(1)
     return reduce_losses(loss, reduction)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """torch's mean cross entropy with one label an image: what :func:`mix_cross_entropy` is for labels of weight 1.
+
+    Args:
+        logits: (B, C); computed in float32 at least.
+        labels: int64 (B,).
+        label_smoothing: share in [0, 1] of the target that is spread evenly over the C classes.
+
+    Raises:
+        ValueError: tensors that do not fit, on a CPU also labels that are no class.
+
+    >>> cross_entropy(torch.zeros(1, 2), torch.tensor([1]))
+    tensor(0.6931)
+    """
+    if labels.dtype != torch.int64 or labels.shape != logits.shape[:1]:
+        got = f"{labels.dtype} of shape {tuple(labels.shape)}"
+        raise ValueError(f"labels must be int64 (B,) with B = {len(logits)}, as many as logits, got {got}")
+    try:  # torch would leave out an image whose label is -100
+        return F.cross_entropy(
+            in_float32(logits), labels, ignore_index=NO_LABEL, label_smoothing=label_smoothing, reduction="mean"
+        )
+    except IndexError:
+        check_labels(labels, logits.shape[1])
+        raise
+
+
+def _chosen(log_p: Tensor, labels: Tensor) -> Tensor:
+    """Return the entries of log_p (B, C) at labels (B, K); a CPU tells of labels that are no class by itself."""
+    try:
+        return log_p.gather(1, labels)
+    except RuntimeError:
+        check_labels(labels, log_p.shape[1])
+        raise
 
 
 def mix_binary_cross_entropy(
@@ -205,6 +243,12 @@ def check_inputs(logits: Tensor, target: MixTarget) -> None:
 
     Labels are held against C on a CPU only: on another device that would wait for it.
     """
+    check_shapes(logits, target)
+    check_labels(target.labels, logits.shape[1])
+
+
+def check_shapes(logits: Tensor, target: MixTarget) -> None:
+    """Raise ValueError where the shapes and types of logits and target do not fit each other."""
     if not isinstance(target, MixTarget):
         raise ValueError(
             f"target must be a MixTarget, as mixed.target is, got {type(target).__name__}; "
@@ -219,7 +263,6 @@ def check_inputs(logits: Tensor, target: MixTarget) -> None:
     if weights.shape != labels.shape:
         shapes = f"{tuple(weights.shape)} for labels of shape {tuple(labels.shape)}"
         raise ValueError(f"weights must have one value for each of labels, got shape {shapes}")
-    check_labels(labels, logits.shape[1])
 
 
 def in_float32(logits: Tensor) -> Tensor:

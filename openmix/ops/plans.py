@@ -187,7 +187,8 @@ class BlendPlan(OnDevice):
     @property
     def weights(self) -> Tensor:
         """The mean share over the pixels."""
-        return shares(self.lam.mean((2, 3))).expand(len(self.partner), 2)
+        own = self.lam[:, :, 0, 0] if self.lam.shape[2:] == (1, 1) else self.lam.mean((2, 3))
+        return shares(own).expand(len(self.partner), 2)
 
     @property
     def masks(self) -> Tensor:

@@ -5,6 +5,7 @@ Every draw is made on the CPU, whatever torch's default device is, so that it is
 """
 
 import hashlib
+import math
 
 import torch
 from torch import Tensor
@@ -27,10 +28,13 @@ def derive_seed(*key: int | str) -> int:
     >>> derive_seed(0, "mix", 1) == derive_seed(0, "mix", 1), derive_seed(0, "mix", 1) == derive_seed(0, "mix", 2)
     (True, False)
     """
-    digest = hashlib.blake2b(
-        repr(tuple(int(k) if not isinstance(k, str) else k for k in key)).encode(), digest_size=8
-    ).digest()
-    return int.from_bytes(digest, "little") >> 1
+    spelt = repr(tuple([k if type(k) in (int, str) else _plain(k) for k in key]))
+    return int.from_bytes(hashlib.blake2b(spelt.encode(), digest_size=8).digest(), "little") >> 1
+
+
+def _plain(part: int | str) -> int | str:
+    """Return numpy's numbers, and others that are written otherwise, as Python's."""
+    return part if isinstance(part, str) else int(part)
 
 
 def generator_for(*key: int | str) -> torch.Generator:
@@ -52,9 +56,22 @@ def sample_beta(
     Returns:
         float32 tensor in [0, 1] on the CPU.
     """
-    both = torch.tensor([alpha, alpha if beta is None else beta], dtype=torch.float64, device="cpu")
-    log_a, log_b = _log_gamma(both, shape, generator)
+    alphas = torch.tensor([alpha, alpha if beta is None else beta], dtype=torch.float64, device="cpu")
+    if math.prod(shape) == 1:  # one for a batch, the usual case
+        return torch.tensor(_one_beta(alphas, generator), dtype=torch.float32, device="cpu").view(shape)
+    log_a, log_b = _log_gamma(alphas, shape, generator)
     return torch.sigmoid(log_a - log_b).float()
+
+
+def _one_beta(alphas: Tensor, generator: torch.Generator | None) -> float:
+    """Draw a single number as :func:`_log_gamma` would, in Python's arithmetic: it takes half the time of torch's."""
+    draws = [drawn.tolist() for drawn in (*_gamma_draws(alphas, generator), alphas)]
+    log_a, log_b = (
+        math.log(above_one) + (math.log(uniform) if uniform else -math.inf) / alpha
+        for above_one, uniform, alpha in zip(*draws, strict=True)
+    )
+    odds = math.exp(-abs(log_a - log_b))  # of the smaller share: never too large
+    return (1 if log_a > log_b else odds) / (1 + odds)
 
 
 def sample_dirichlet(alpha: float, shape: tuple[int, ...], k: int, generator: torch.Generator | None = None) -> Tensor:
@@ -66,14 +83,22 @@ def sample_dirichlet(alpha: float, shape: tuple[int, ...], k: int, generator: to
 def _log_gamma(alphas: Tensor, shape: tuple[int, ...], generator: torch.Generator | None) -> Tensor:
     """Draw the logarithms of Gamma(alpha) for each of alphas (K,): float64 (K, *shape).
 
-    ``torch.distributions`` takes no generator, so this asks the sampler beneath it, private to torch and called here
-    only. Gamma(alpha) is drawn as Gamma(alpha + 1) times a uniform to the power of 1 / alpha, and in logarithms, as
-    the draws themselves underflow where alpha is small.
+    Gamma(alpha) is drawn as Gamma(alpha + 1) times a uniform to the power of 1 / alpha, and in logarithms, as the draws
+    themselves underflow where alpha is small.
     """
-    alphas = alphas.reshape(-1, *(1 for _ in shape)).expand(-1, *shape)
-    above_one = torch._standard_gamma((alphas + 1).contiguous(), generator=generator)  # pyright: ignore[reportPrivateImportUsage]
-    uniform = torch.rand(above_one.shape, generator=generator, dtype=torch.float64, device="cpu")
+    alphas = alphas.view(-1, *(1 for _ in shape)).expand(-1, *shape)
+    above_one, uniform = _gamma_draws(alphas, generator)
     return above_one.log() + uniform.log() / alphas
+
+
+def _gamma_draws(alphas: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    """Draw from Gamma(alpha + 1) and from the uniform distribution on [0, 1), for each of alphas.
+
+    ``torch.distributions`` takes no generator, so this asks the sampler beneath it, private to torch and called here
+    only.
+    """
+    above_one = torch._standard_gamma((alphas + 1).contiguous(), generator=generator)  # pyright: ignore[reportPrivateImportUsage]
+    return above_one, torch.rand(alphas.shape, generator=generator, dtype=torch.float64, device="cpu")
 
 
 def sample_partner(batch_size: int, generator: torch.Generator | None = None, tries: int = 1) -> Tensor:

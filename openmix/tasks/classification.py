@@ -44,5 +44,5 @@ class Classification(Task):
     def forward(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
         """Return ``loss`` and ``top1``, the per cent of this batch that is classified rightly."""
         logits = self.predict(batch.images)
-        hits = logits.detach().argmax(1) == batch.labels
+        hits = logits.argmax(1) == batch.labels
         return {"loss": self.head.loss(logits, batch.labels), "top1": 100 * hits.float().mean()}

@@ -147,11 +147,8 @@ class MixUpClassification(Classification):
             for _ in range(self.mix_repeat)
         ]
         losses, hits = zip(*results, strict=True)
-        loss, term = torch.stack(losses).mean(), clean.clean_term()
-        return {
-            "loss": loss if term is None else loss + term,
-            "top1_dominant": 100 * torch.stack(hits).mean(),
-        }
+        loss, term = mean_of(losses), clean.clean_term()
+        return {"loss": loss if term is None else loss + term, "top1_dominant": 100 * mean_of(hits)}
 
     def clean_context(self, batch: Batch) -> MixContext:
         """Return what serves the needs of this task's methods for a batch."""
@@ -185,7 +182,7 @@ class MixUpClassification(Classification):
             if self.clean_pass:
                 clean.pass_once()
             logits, target = self._predict_mixed(clean, mixer, mixed)
-        hits = logits.detach().argmax(1) == target.dominant()
+        hits = logits.argmax(1) == target.dominant()
         return self.head.loss(logits, target), hits.float().mean()
 
     def _predict_mixed(self, clean: MixContext, mixer: AnyMixer, mixed: Mixed) -> tuple[Tensor, MixTarget]:
@@ -214,6 +211,11 @@ class MixUpClassification(Classification):
         with self.mix_points.armed(mix.stage, mix.plan):
             logits = self.predict(images)
         return logits, mix.target
+
+
+def mean_of(values: Sequence[Tensor]) -> Tensor:
+    """Return the mean of some 0-d tensors; a single one is its own."""
+    return values[0] if len(values) == 1 else torch.stack(list(values)).mean()
 
 
 def build_mixers(
