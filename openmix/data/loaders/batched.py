@@ -80,6 +80,10 @@ class Crop:
         """Return top and left, each uniform over the places that fit."""
         return torch.stack([torch.randint(places, (count,), generator=generator) for places in self.places])
 
+    def draw_alone(self) -> list[int]:
+        """Return top and left of one image, drawn by torch's global generator as the transform does."""
+        return [int(torch.randint(places, ())) if places > 1 else 0 for places in self.places]
+
     def windows(self, padded: Tensor) -> Tensor:
         """Return all windows of all padded images, (number, C, height, width): a view, in which they overlap.
 
@@ -116,6 +120,10 @@ class Flip:
         """Return 1 with the transform's probability, else 0."""
         return coins(self.probability, count, generator)
 
+    def draw_alone(self) -> list[int]:
+        """Return whether one image is mirrored, drawn by torch's global generator as the transform does."""
+        return [int(torch.rand(1) < self.probability)]
+
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
         """Return the images, mirrored where the draw is 1."""
         choice, mirrored = draws[0][:, None, None, None], images.flip(-1)
@@ -137,6 +145,10 @@ class Erase:
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Return y and x, each uniform over the image's rows and columns."""
         return torch.stack([torch.randint(size, (count,), generator=generator) for size in self.shape[1:]])
+
+    def draw_alone(self) -> list[int]:
+        """Return y and x of one image, drawn by torch's global generator as the transform does."""
+        return [int(torch.randint(size, ())) for size in self.shape[1:]]
 
     def apply(self, images: Tensor, draws: Tensor) -> Tensor:
         """Return the images with the square about each centre filled."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from openmix.data.batch import Batch
 from openmix.data.loaders.damage import intact
 from openmix.data.loaders.fused import Decode, fuse
+from openmix.data.loaders.together import Together, together
 from openmix.data.sources.array import ArraySource
 from openmix.data.sources.protocol import Source
 from openmix.errors import DamagedImageError, UserError
@@ -41,6 +42,9 @@ class BatchFetcher:
     ) -> None:
         self.dataset, self.pipeline = fuse(dataset, pipeline, decode)
         self.seed = seed
+        self._together: Together | None = None
+        if isinstance(self.dataset, ArraySource):
+            self._together = together(self.pipeline, self.dataset.image_shape)
 
     def __getitems__(self, request: tuple[int, np.ndarray]) -> Batch | UserError:
         """Return the batch of one request, ``(epoch, indices)``, or what is wrong."""
@@ -55,9 +59,12 @@ class BatchFetcher:
         damaged: list[DamagedImageError] = []
         with _global_generators_kept():
             if isinstance(self.dataset, ArraySource):
-                images, labels = self.dataset.images[index], self.dataset.labels[index]  # all at once
+                images, labels = self.dataset.images.index_select(0, index), self.dataset.labels.index_select(0, index)
                 if not self.pipeline:
                     return Batch((images,), labels, index)
+                if self._together is not None:
+                    draws = self._draws(self._together, epoch, indices)
+                    return Batch((self._together.apply(images, draws),), labels, index)
                 samples = []
                 for image, i in zip(images, indices.tolist(), strict=True):
                     self._seed(epoch, i)
@@ -67,6 +74,14 @@ class BatchFetcher:
                 samples, labels = [sample for sample, _ in pairs], torch.tensor([label for _, label in pairs])
         views = tuple(_stack(view) for view in zip(*samples, strict=True))
         return Batch(views, labels, index, damaged=tuple(damaged))
+
+    def _draws(self, pipeline: Together, epoch: int, indices: np.ndarray) -> list[list[int]]:
+        """Return what each image's key draws for a pipeline, which asks torch's generator alone."""
+        draws = []
+        for i in indices.tolist():
+            torch.default_generator.manual_seed(derive_seed(self.seed, "augment", epoch, i))
+            draws.append(pipeline.draw())
+        return draws
 
     def _reader(self, epoch: int, key: int) -> Callable[[int], tuple[tuple[Tensor, ...], int]]:
         """Return what reads an image by its index and gives its views, made by the draws of ``key``, and its label."""
