@@ -17,10 +17,9 @@ from torch.utils.data import DataLoader
 from torchvision import transforms as v1
 from torchvision.transforms import v2
 
-from openmix.bench.measure import estimate, ratios, synchronise, take_turns
+from openmix.bench.measure import estimate, one_thread, ratios, synchronise, take_turns
 from openmix.bench.report import Bar, Options, Section
 from openmix.bench.rows import columns_of, fields_of, spelt
-from openmix.bench.step import one_thread
 from openmix.data import CIFAR10, ArraySource, DaliLoader, Loader, ResidentLoader, Synthetic, TorchLoader
 from openmix.engine.preprocess import Normalize
 from openmix.engine.settings import Preprocessor

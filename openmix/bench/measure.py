@@ -3,13 +3,14 @@
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-__all__ = ["Estimate", "estimate", "ratios", "synchronise", "take_turns"]
+__all__ = ["Estimate", "estimate", "one_thread", "ratios", "synchronise", "take_turns"]
 
 CONFIDENCE = 0.95
 
@@ -82,3 +83,14 @@ def synchronise(device: torch.device) -> None:
     """Wait for a GPU; a CPU has done what it was told."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute in one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

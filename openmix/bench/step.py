@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import Tensor, nn
 
 from openmix.bench.bare import BareLoop
 from openmix.bench.beside import Beside
-from openmix.bench.measure import Estimate, estimate
+from openmix.bench.measure import Estimate, estimate, one_thread
 from openmix.bench.mmengine_loop import train_by_mmengine
 from openmix.bench.recipe import SGD, Recipe
 from openmix.bench.report import Bar, Options, Section
@@ -21,7 +20,7 @@ from openmix.engine.settings import Preprocessor
 from openmix.models import ConvNet
 from openmix.tasks.context import StepContext
 
-__all__ = ["Perceptron", "TaskLoop", "one_thread", "run"]
+__all__ = ["Perceptron", "TaskLoop", "run"]
 
 BATCH, SIZE, BLOCK, WARMUP = 100, 8, 20, 3
 BOUND = 40.0  # µs
@@ -101,17 +100,6 @@ def run(options: Options) -> Section:
         "beyond (µs)": ("beyond_us", ".1f"), "from": ("low_us", ".1f"), "to": ("high_us", ".1f"), "turns": "turns",
     }  # fmt: skip
     return Section("step", "A step beyond a bare loop", HOW, columns, rows, _bars(rows))
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute in one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _row(case: str, network: str, seconds: dict[str, list[float]]) -> dict[str, Any]:

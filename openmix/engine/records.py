@@ -78,6 +78,8 @@ def finite(value: Any) -> Any:
     """Return a value with None where it holds NaN or an infinity, for which JSON has no word."""
     if isinstance(value, Mapping):
         return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -20,8 +20,8 @@ from openmix.errors import Reported, UserError, WriteError
 __all__ = ["cannot_hold", "held", "recorded"]
 
 # what a run puts into its work dir; other files there are not its own, and stay
-RUN_FILES = ("run.json", "config.py", "checkpoints", "metrics.jsonl", "train.log", "vis_data", "nonfinite")
-RUN_FOLDERS = ("checkpoints", "vis_data", "nonfinite")
+RUN_FILES = ("run.json", "config.py", "checkpoints", "metrics.jsonl", "train.log", "vis_data", "nonfinite", "profile")
+RUN_FOLDERS = ("checkpoints", "vis_data", "nonfinite", "profile")
 LOCK, OWNER = ".lock", ".owner"
 DATE = "%Y-%m-%dT%H:%M:%S%z"
 

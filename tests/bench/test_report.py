@@ -44,7 +44,6 @@ def test_files(tmp_path):
     assert sorted(p.name for p in out.parent.iterdir()) == ["speed.json", "speed.md"]
 
 
-@pytest.mark.xfail(strict=True, reason="finite() does not look into lists")
 def test_json_that_other_programs_can_read(tmp_path):
     out = tmp_path / "speed.json"
     write_report(out, [SECTION], {})

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from openmix.bench import step
+from openmix.bench import measure, step
 from openmix.bench.beside import Beside
 from openmix.bench.mmengine_loop import train_by_mmengine
 from openmix.bench.recipe import Recipe
@@ -69,7 +69,7 @@ def test_mmengine_trains_what_the_bare_loop_trains() -> None:
 def test_one_thread_is_for_the_measurement_only() -> None:
     torch.set_num_threads(2)
     try:
-        with pytest.raises(KeyError), step.one_thread():
+        with pytest.raises(KeyError), measure.one_thread():
             assert torch.get_num_threads() == 1
             raise KeyError
         assert torch.get_num_threads() == 2

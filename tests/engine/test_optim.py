@@ -192,3 +192,69 @@ def test_what_an_optimizer_gathers_of_no_single_parameter_is_kept():
     load_optimizer_state(other, state)
     assert other.state["clock"] == 1
     assert torch.equal(other.state_dict()["state"][0]["momentum_buffer"], torch.ones(3))
+
+
+class TestFused:
+    """One kernel for all parameters, wherever there is one and nobody asks for another way."""
+
+    @pytest.mark.parametrize(
+        ("optimizer", "fused"),
+        [
+            ({"type": "SGD", "lr": 0.1}, True),
+            ({"type": "AdamW"}, True),
+            ({"type": "Adam", "fused": False}, False),
+            ({"type": "SGD", "lr": 0.1, "foreach": True}, None),
+            ({"type": "RMSprop"}, None),
+            ({"type": "LARS", "lr": 0.1}, None),
+        ],
+    )
+    def test_who_is(self, optimizer, fused):
+        built = build_optimizer(OptimWrapper(optimizer), OneLayer())
+        assert built.param_groups[0].get("fused") is fused or (fused is None and not built.param_groups[0].get("fused"))
+
+    def test_not_where_tensors_hold_nothing(self):
+        assert not build_optimizer(OptimWrapper({"type": "SGD", "lr": 0.1}), OneLayer().to("meta")).defaults["fused"]
+
+    @pytest.mark.parametrize(
+        "optimizer", [{"type": "SGD", "lr": 0.1, "momentum": 0.9, "nesterov": True}, {"type": "AdamW"}]
+    )
+    def test_it_computes_the_same(self, optimizer):
+        ends = []
+        for way in ({}, {"fused": False}):
+            torch.manual_seed(0)
+            task = OneLayer()
+            built = build_optimizer(OptimWrapper({**optimizer, **way, "weight_decay": 0.1}), task)
+            for seed in range(4):
+                for p in task.parameters():
+                    p.grad = torch.randn(p.shape, generator=torch.Generator().manual_seed(seed))
+                built.step()
+            ends.append([p.detach().clone() for p in task.parameters()])
+        torch.testing.assert_close(*ends, rtol=1e-6, atol=1e-7)
+
+    def test_momentum_is_laid_as_its_weight_is(self):
+        """A fused kernel walks through memory: momentum in another order would go to other weights, without a word."""
+
+        class Conv(Task):
+            def __init__(self) -> None:
+                super().__init__()
+                torch.manual_seed(0)
+                self.conv = nn.Conv2d(3, 4, 3, bias=False)
+
+        def step(task, optimizer):
+            task.conv.weight.grad = torch.randn(4, 3, 3, 3, generator=torch.Generator().manual_seed(7)).to(
+                memory_format=torch.channels_last if task.conv.weight.stride(1) == 1 else torch.contiguous_format
+            )
+            optimizer.step()
+
+        cfg = OptimWrapper({"type": "SGD", "lr": 0.1, "momentum": 0.9})
+        first = Conv()
+        before = build_optimizer(cfg, first)
+        step(first, before)
+        after = Conv().to(memory_format=torch.channels_last)
+        after.load_state_dict(first.state_dict())
+        resumed = build_optimizer(cfg, after)
+        load_optimizer_state(resumed, before.state_dict())
+        assert resumed.state[after.conv.weight]["momentum_buffer"].stride() == after.conv.weight.stride()
+        step(first, before)
+        step(after, resumed)
+        torch.testing.assert_close(first.conv.weight, after.conv.weight, rtol=0, atol=1e-6)

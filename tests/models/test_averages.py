@@ -3,8 +3,9 @@
 import pytest
 import torch
 from torch import nn
+from torch.optim import swa_utils
 
-from openmix.models.averages import average_of, follow
+from openmix.models.averages import average_of, follow, move
 
 
 def network(seed: int) -> nn.Module:
@@ -43,3 +44,16 @@ def test_a_share_of_one_copies_and_of_none_stays():
     assert all(map(torch.equal, average.parameters(), kept))
     follow(average, student, 1.0, buffers=False)
     assert all(map(torch.equal, average.parameters(), student.parameters()))
+
+
+def test_move_is_what_torchs_averaged_model_does():
+    """Of what is real; whole numbers are copied here."""
+    net = network(0)
+    theirs = swa_utils.AveragedModel(net, multi_avg_fn=swa_utils.get_ema_multi_avg_fn(0.9), use_buffers=True)
+    own = [t.clone() for t in (*theirs.module.parameters(), *theirs.module.buffers())]
+    for seed in (0, 1, 2):
+        net.load_state_dict(network(seed).state_dict())
+        theirs.update_parameters(net)
+        move(own, [*net.parameters(), *net.buffers()], 0.1 if seed else 1.0)
+    for a, b in zip(own, (*theirs.module.parameters(), *theirs.module.buffers()), strict=True):
+        torch.testing.assert_close(a, b if b.is_floating_point() else net[1].num_batches_tracked)

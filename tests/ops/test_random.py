@@ -6,6 +6,7 @@ import pytest
 import torch
 from scipy import stats
 
+from openmix.ops import random
 from openmix.ops.random import (
     derive_seed,
     generator_for,
@@ -231,3 +232,19 @@ def test_beta_and_dirichlet_of_extreme_parameters_are_numbers(alpha):
     torch.testing.assert_close(shares.sum(1), torch.ones(1000))
     extreme = (lam - 0.5).abs()
     assert bool((extreme > 0.49).all() if alpha < 1 else (extreme < 0.01).all())
+
+
+@pytest.mark.parametrize("alpha", [1e-4, 0.01, 0.2, 1.0, 8.0])
+@pytest.mark.parametrize("beta", [None, 2.0])
+def test_a_single_beta_is_what_tensors_would_draw(alpha, beta):
+    """One number is computed without tensors; of the two, neither is another's draw."""
+    both = torch.tensor([alpha, alpha if beta is None else beta], dtype=torch.float64)
+    for seed in range(200):
+        log_a, log_b = random._log_gamma(both, (1,), torch.Generator().manual_seed(seed))
+        drawn = sample_beta(alpha, (1, 1), torch.Generator().manual_seed(seed), beta)
+        assert torch.equal(drawn, torch.sigmoid(log_a - log_b).float()[None])
+
+
+def test_a_uniform_of_zero_is_the_smallest_share(monkeypatch):
+    monkeypatch.setattr(random, "_gamma_draws", lambda alphas, _: (torch.ones(2), torch.tensor([0.0, 0.5])))
+    assert sample_beta(1.0, (1,)).item() == 0
