@@ -62,8 +62,12 @@ class Batches:
             self._order, self._next = torch.randperm(self.n, device=self.device), 0
         index = self._order[self._next : self._next + self.batch_size]
         self._next += self.batch_size
-        images = self._cut(index).to(torch.float32, memory_format=self.format)
-        return torch.addcmul(self.shift, images, self.scale), self.labels.index_select(0, index)
+        images = self._cut(index).float()
+        if images.is_cuda:
+            images = torch.addcmul(self.shift, images, self.scale)  # one kernel
+        else:
+            images.mul_(self.scale).add_(self.shift)  # where addcmul takes three times as long
+        return images.contiguous(memory_format=self.format), self.labels.index_select(0, index)
 
     def _cut(self, index: Tensor) -> Tensor:
         if self.flip:

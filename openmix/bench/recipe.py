@@ -47,7 +47,7 @@ class Recipe:
         alpha: MixUp's; None mixes nothing.
         bf16: compute in bfloat16 what autocast does.
         channels_last: the memory format of images and weights.
-        compile: compile the network.
+        compile: compile the network, in torch's default mode or in the one named.
     """
 
     backbone: Callable[[], nn.Module]
@@ -61,7 +61,7 @@ class Recipe:
     alpha: float | None = None
     bf16: bool = False
     channels_last: bool = False
-    compile: bool = False
+    compile: bool | str = False
 
     def task(self) -> Classification:
         """Return openmix's task, with the same weights each time."""
@@ -69,8 +69,10 @@ class Recipe:
         backbone = self.backbone()
         head = ClsMixupHead(self.source.num_classes, backbone.out_channels[-1])  # type: ignore[index]
         if self.alpha is None:
-            return Classification(backbone, head).to(self.device)
-        return MixUpClassification(backbone, head, alpha=self.alpha, mix_mode="mixup").to(self.device)
+            task = Classification(backbone, head)
+        else:
+            task = MixUpClassification(backbone, head, alpha=self.alpha, mix_mode="mixup")
+        return task.to(self.device, memory_format=torch.channels_last if self.channels_last else None)
 
     def loader(self) -> ResidentLoader:
         """Return openmix's loader of the set."""
@@ -89,7 +91,7 @@ class Recipe:
         """
         cfg: dict[str, Any] = {
             "optim_wrapper": {"optimizer": {"type": "SGD", **SGD}, "amp": "bf16" if self.bf16 else None},
-            "train_cfg": {"max_iters": steps, "compile": self.compile},
+            "train_cfg": {"max_iters": steps, "compile": self.compile, "channels_last": self.channels_last},
             "default_hooks": {"logger": {"interval": NEVER}, "checkpoint": NO_CHECKPOINT},
             "data_preprocessor": {"mean": self.mean, "std": self.std},
             **changes,
@@ -120,10 +122,8 @@ class Recipe:
         """Return the network as one would write it by hand, and its optimizer."""
         task = self.task()
         net = hand_written(task.backbone, task.head.fc)
-        if self.channels_last:
-            net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if self.compile:
-            net.compile()
+            net.compile(mode="default" if self.compile is True else self.compile)
         return net, torch.optim.SGD(net.parameters(), **SGD)
 
 

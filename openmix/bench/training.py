@@ -91,7 +91,7 @@ def _recipes(options: Options) -> Iterator[tuple[str, Recipe]]:
     for name, make in makers.items():
         recipe = make()
         yield f"{name}, float32", recipe
-        yield f"{name}, bfloat16", replace(recipe, bf16=True)
+        yield f"{name}, bfloat16, channels last", replace(recipe, bf16=True, channels_last=True)  # openmix's default
 
 
 def _bar(row: dict[str, Any]) -> Bar:

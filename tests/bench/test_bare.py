@@ -169,3 +169,15 @@ def test_accuracy_counts_the_largest_soft_label() -> None:
     logits = torch.tensor([[3.0, 2.0, 1.0, 0.0], [0.0, 1.0, 2.0, 3.0]])
     soft = torch.tensor([[0.4, 0.6, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]])
     assert [float(a) for a in accuracy(logits, soft, (1, 2))] == [50.0, 100.0]
+
+
+def test_both_sides_have_the_memory_format_that_is_asked_for(recipe: Recipe) -> None:
+    recipe = replace(recipe, channels_last=True)
+    net, _ = recipe.network()
+    formats = [
+        weights.is_contiguous(memory_format=torch.channels_last)
+        for module in (net, recipe.train([], 1).task)
+        for weights in module.parameters()
+        if weights.ndim == 4
+    ]
+    assert len(formats) == 8 and all(formats)
