@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import torch
 from torch.utils.data import DataLoader
 
+from openmix.data.loaders.passing import pass_small_in_messages
 from openmix.data.loaders.signals import heed_parent_only, sigterm_blocked
 from openmix.errors import Reported, UserError
 
@@ -49,6 +50,7 @@ class Workers:
     def __init__(self, fetcher: Fetcher, num_workers: int, pin_memory: bool = False) -> None:
         if num_workers < 0:
             raise UserError(f"num_workers must be at least 0, not {num_workers}")
+        pass_small_in_messages()
         self._requests = _Requests()
         self._loader: DataLoader | None = DataLoader(
             fetcher,  # pyright: ignore[reportArgumentType]  (fetches by __getitems__)
