@@ -31,7 +31,8 @@ class TorchLoader(BaseLoader):
         dataset: the set.
         batch_size: images of one micro-batch.
         pipeline: transforms of one uint8 (C, H, W) image, in order; the last gives a tensor, or is ``Views``, which
-            gives several. A source that is in memory is indexed a batch at a time where the pipeline is empty.
+            gives several. A source that is in memory is indexed a batch at a time, and so augmented where there is
+            nothing but ``RandomCrop``, ``RandomHorizontalFlip`` and ``Cutout``; the bits are those of one by one.
         num_workers: worker processes; 0 loads in this one.
         max_damaged: how many different images may turn out damaged, each replaced by the next one of the set.
         decode: how JPEGs are decoded where the pipeline begins with ``RandomResizedCrop``, 'exact' or 'fast'. Either
