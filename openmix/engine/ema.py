@@ -41,9 +41,13 @@ class EMAHook(Hook):
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Move the average on."""
+        self.move(runner.ema)
+
+    def move(self, average: AveragedModel) -> None:
+        """Take a step."""
         averages, news = ([local(tensor) for tensor in tensors] for tensors in self._pairs)
-        move(averages, news, self.momentum if runner.ema.n_averaged else 1.0)
-        runner.ema.n_averaged += 1
+        move(averages, news, self.momentum if average.n_averaged else 1.0)
+        average.n_averaged += 1
 
 
 def _tensors(network: nn.Module) -> list[Tensor]:

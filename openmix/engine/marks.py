@@ -10,9 +10,9 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from openmix.data.batch import Batch
+from openmix.engine.ema import EMAHook
 from openmix.engine.hooks import HookList
 from openmix.engine.nonfinite import FiniteCheck
 from openmix.engine.phases import (
@@ -90,7 +90,7 @@ def places(trainer: Any) -> list[Place]:
         Place(OPTIMIZER, trainer.optimizer, "zero_grad"),
         Place(AFTER, task, "after_step"),
         Place(HOOKS, HookList, "__call__"),
-        Place(EMA, AveragedModel, "update_parameters"),
+        Place(EMA, EMAHook, "move"),
         Place(AVERAGES, trainer.averages, "add"),
         Place(AVERAGES, trainer.schedule, "after_step"),
         Place(AVERAGES, trainer.reporter, "advance"),

@@ -109,8 +109,9 @@ class Trainer:
             # mixing within the network takes a graph for each stage and kind of plan, more than torch's 8
             dynamo = torch._dynamo.config
             dynamo.cache_size_limit = max(64, dynamo.cache_size_limit)
+            mode = {} if train_cfg.compile is True else {"mode": train_cfg.compile}
             for module in task.compiled():
-                module.compile(mode="default" if train_cfg.compile is True else train_cfg.compile)
+                module.compile(**mode)
         self.wrapped = wrap(cfg, task, world)
         self.model = self.wrapped.model
         self.accumulate = optim.accumulative_counts

@@ -108,8 +108,8 @@ OWN = {
     "PolynomialLR": {"total_iters": 20, "power": 2.0},
 }
 OPTIMIZERS = {
-    "SGD": ({"lr": 0.5, "momentum": 0.9, "nesterov": True}, SGD, "momentum"),
-    "AdamW": ({"lr": 0.5, "betas": (0.9, 0.99)}, AdamW, "betas"),
+    "SGD": ({"lr": 0.5, "momentum": 0.9, "nesterov": True, "fused": True}, SGD, "momentum"),
+    "AdamW": ({"lr": 0.5, "betas": (0.9, 0.99), "fused": True}, AdamW, "betas"),
 }
 
 

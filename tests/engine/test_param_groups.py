@@ -90,7 +90,7 @@ class TestMomentum:
         """Where it is 0, plain gradient steps, whatever nesterov says."""
         task, twin = Net(), Net()
         twin.load_state_dict(task.state_dict())
-        sgd = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, **options}
+        sgd = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01, "fused": not options.get("foreach"), **options}
         cfg = {"custom_keys": {"head": {"momentum": momentum}}}
         ours = [build_optimizer(OptimWrapper({"type": "SGD", **sgd}, cfg), task)]
         others = [p for name, p in twin.named_parameters() if "head" not in name and p.requires_grad]

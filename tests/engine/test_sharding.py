@@ -50,7 +50,9 @@ def assert_near(lab, one, other, tolerance: float = 1e-5) -> None:
     """Assert that two runs ended with about the same weights, averages, momenta and metrics, in the same form."""
     states = lab.state(one), lab.state(other)
     optimizers = [state["optimizer"] for state in states]
-    assert optimizers[0]["param_groups"] == optimizers[1]["param_groups"]
+    # what is divided has no fused kernel with every optimizer, and is moved by torch's ordinary one
+    groups = [[{**group, "fused": None} for group in optimizer["param_groups"]] for optimizer in optimizers]
+    assert groups[0] == groups[1]
     pairs = [(states[0][key], states[1][key]) for key in ("model", "ema")]
     pairs += [(optimizers[0]["state"][i], optimizers[1]["state"][i]) for i in optimizers[0]["state"]]
     for a, b in pairs:
