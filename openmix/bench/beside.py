@@ -13,7 +13,7 @@ __all__ = ["Beside"]
 
 
 class Beside(Hook):
-    """After every ``block`` steps of a run, let a rival do as many, and time both: A B A B, in one process.
+    """After every ``block`` steps of a run, let rivals do as many, and time all: A B A B, in one process.
 
     A run's own time holds all it does between two of these points: loading, mixing, the step, records, checkpoints,
     schedules, and other hooks of a lower priority. What a loader's workers do while the rival has its turn does not.
@@ -34,22 +34,26 @@ class Beside(Hook):
         self.seconds: dict[str, list[float]] = {"openmix": [], **{name: [] for name in rivals}}
         self._steps, self._began = 0, 0.0
 
-    def before_train(self, runner: Any) -> None:
-        """Start the clock."""
-        self._begin()
+    def steps_for(self, turns: int) -> int:
+        """Return how many steps a run must have for so many turns: a turn is over when the step after it begins."""
+        return turns * self.block + 1
 
-    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        """Give the rivals their turn."""
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Give the rivals their turn; here, as every run comes by, and not where it would prepare for its hooks."""
+        if self._steps % self.block == 0:
+            if self._steps:
+                self._end("openmix")
+                self._let_rivals()
+            self._begin()
         self._steps += 1
-        if self._steps % self.block:
-            return
-        self._end("openmix")
-        for name, step in self.rivals.items():
+
+    def _let_rivals(self) -> None:
+        turn = list(self.rivals.items())
+        for name, step in turn if len(self.seconds["openmix"]) % 2 else reversed(turn):
             self._begin()
             for _ in range(self.block):
                 step()
             self._end(name)
-        self._begin()
 
     def _begin(self) -> None:
         synchronise(self.device)

@@ -112,7 +112,7 @@ def trained(case: str, recipe: Recipe, turns: int, block: int) -> tuple[list[dic
     rows: list[dict[str, Any]] = []
     for loader, kind in (("resident", Recipe), ("torch", Workers)):
         beside = Beside(recipe.rivals(["bare"]), block, recipe.device)
-        kind(**vars(recipe)).train([beside], (turns + WARMUP) * block)
+        kind(**vars(recipe)).train([beside], beside.steps_for(turns + WARMUP))
         own, bare = (beside.seconds[name][WARMUP:] for name in ("openmix", "bare"))
         ratio = estimate(ratios(bare, own))
         rows.append(

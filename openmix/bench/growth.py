@@ -93,7 +93,7 @@ def by_batch_size(options: Options) -> list[Row]:
             augmented = {"padding": 4, "flip": True, "alpha": 1.0}
             recipe = Recipe(lambda: ConvNet(WIDTHS), source, size, options.device, MEAN, STD, **augmented)
             clock = Beside({}, 1, options.device)
-            recipe.train([clock], max(images // size, 2))
+            recipe.train([clock], max(images // size, 3))
             rates[size].append(size / statistics.median(clock.seconds["openmix"][1:]))
     rows = [{"against": "batch size", "n": size, **_rate(values)} for size, values in rates.items()]
     return _with_exponent(rows, lambda row: row["n"] / row["images_per_s"])

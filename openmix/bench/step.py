@@ -85,7 +85,7 @@ class TaskLoop:
 def run(options: Options) -> Section:
     """Measure the toy networks, and mmengine's Runner."""
     turns = 5 if options.quick else 60
-    steps = (turns + WARMUP) * BLOCK
+    steps = (turns + WARMUP) * BLOCK + 1  # a turn is over when the step after it begins
     source = Synthetic(10, (3, SIZE, SIZE), BATCH * 500)
     networks: dict[str, Callable[[], nn.Module]] = {"perceptron": Perceptron, "ConvNet([2])": lambda: ConvNet([2])}
     rows = []

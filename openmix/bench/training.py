@@ -52,7 +52,7 @@ def compare(case: str, recipe: Recipe, turns: int, block: int | None = None) -> 
     """
     block = block or (20 if recipe.device.type == "cuda" else 1)
     beside = Beside(recipe.rivals(), block, recipe.device)
-    recipe.train([beside], (turns + WARMUP) * block)
+    recipe.train([beside], beside.steps_for(turns + WARMUP))
     seconds = {name: values[WARMUP:] for name, values in beside.seconds.items()}
     rows = []
     for name, values in seconds.items():

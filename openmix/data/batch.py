@@ -36,11 +36,11 @@ class Batch:
         return self.views[0]
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return self.labels.shape[0]
 
     def to(self, device: torch.device | str) -> "Batch":
         """Return the batch on ``device``, without waiting for the copy where the memory is pinned."""
-        if all(tensor.device == torch.device(device) for tensor in (*self.views, self.labels, self.index)):
+        if self.labels.device == torch.device(device):  # and so is the rest
             return self
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 

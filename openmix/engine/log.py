@@ -46,27 +46,34 @@ class Averages:
     def __init__(self, world: World) -> None:
         self.world = world
         self.count = 0
-        self.totals: list[Tensor] = []
+        self.on_cpu = world.device.type == "cpu"
+        self.totals: list[Any] = []  # numbers on a CPU, which has them at hand, else 0-d tensors
 
     def add(self, report: Sequence[Tensor]) -> None:
         """Take in one step's report, 0-d tensors."""
-        if len(self.totals) != len(report):  # a resumed task may report more than before
-            self.totals, self.count = [value.clone() for value in report], 0
+        values = [value.item() for value in report] if self.on_cpu else report
+        if len(self.totals) != len(values):  # a resumed task may report more than before
+            self.totals, self.count = values if self.on_cpu else [value.clone() for value in report], 0
+        elif self.on_cpu:
+            self.totals = [total + value for total, value in zip(self.totals, values, strict=True)]
         else:
-            torch._foreach_add_(self.totals, report)
+            torch._foreach_add_(self.totals, values)
         self.count += 1
 
     def pop(self) -> list[float]:
         """Return the means over steps and processes, and begin anew. Waits for the device."""
-        means = sum_over_ranks(torch.stack(self.totals)) / (self.count * self.world.size)
+        means = sum_over_ranks(self._sums()) / (self.count * self.world.size)
         self.totals, self.count = [], 0
         return means.tolist()
+
+    def _sums(self) -> Tensor:
+        return torch.tensor(self.totals, dtype=torch.float64) if self.on_cpu else torch.stack(self.totals)
 
     def state_dict(self) -> dict[str, Any]:
         """Return every process's running total, so that an interval that was cut in two is averaged as a whole."""
         if not self.totals:
             return {"count": 0, "totals": None}
-        own = torch.stack(self.totals)
+        own = self._sums()
         totals = own.new_zeros(self.world.size, len(own))
         totals[self.world.rank] = own
         return {"count": self.count, "totals": sum_over_ranks(totals).cpu()}
@@ -78,7 +85,7 @@ class Averages:
             self.totals = []
             return
         own = totals[self.world.rank] if len(totals) == self.world.size else totals.mean(0)
-        self.totals = list(own.clone().to(self.world.device).unbind())
+        self.totals = own.tolist() if self.on_cpu else list(own.float().to(self.world.device).unbind())
 
 
 class Reporter:

@@ -87,7 +87,6 @@ def places(trainer: Any) -> list[Place]:
         Place(CHECK, step, "_clipped"),
         Place(CHECK, FiniteCheck, "__call__"),
         Place(OPTIMIZER, trainer.optimizer, "step"),
-        Place(OPTIMIZER, trainer.optimizer, "zero_grad"),
         Place(AFTER, task, "after_step"),
         Place(HOOKS, HookList, "__call__"),
         Place(EMA, EMAHook, "move"),

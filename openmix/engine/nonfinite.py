@@ -67,12 +67,12 @@ class FiniteCheck:
         return (loss - loss).add_(1)  # an infinity less itself is NaN; asking isfinite takes twice as many kernels
 
     def __call__(
-        self, bad: Tensor, losses: Sequence[Tensor], micro_batches: Sequence[tuple[StepContext, Batch]]
+        self, bad: Tensor | bool, losses: Sequence[Tensor], micro_batches: Sequence[tuple[StepContext, Batch]]
     ) -> None:
         """Look at a step, or have it looked at later.
 
         Args:
-            bad: float32, of one number: 0 if the whole gradient is finite.
+            bad: 0 if the whole gradient is finite, else another number; on a GPU a float32 tensor.
             losses: of the micro-batches, for the message.
             micro_batches: of this process.
 
@@ -86,6 +86,7 @@ class FiniteCheck:
             values = [float(loss) for loss in losses]
             batches = [batch for _, batch in micro_batches]
             raise NonFiniteError(_tell(contexts, values), contexts, batches, values)
+        assert isinstance(bad, Tensor)
         self._contexts.append(contexts)
         self._flags[contexts[0].step % AHEAD].copy_(bad, non_blocking=True)
 

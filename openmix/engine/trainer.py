@@ -181,7 +181,7 @@ class Trainer:
             report = self.step(micro_batches)
             self.task.after_step(micro_batches[-1][0])
             self.averages.add(report)
-            self._images += sum(len(batch) for _, batch in micro_batches)
+            self._images += len(batch) * len(micro_batches)
             if self.hooks.acts_at("after_train_iter"):
                 outputs = dict(zip(self.step.names, report, strict=True))
                 self.hooks("after_train_iter", batch_idx=batch_idx, data_batch=batch, outputs=outputs)

@@ -22,6 +22,8 @@ def blend(own: Tensor, other: Tensor, lam: Tensor) -> Tensor:
     """
     if not own.is_floating_point():
         raise TypeError(f"cannot blend {own.dtype}: this method mixes fractions of pixels; pass floating point values")
+    if own.dtype == lam.dtype == torch.float32:
+        return other.lerp_(own, lam)
     wide = torch.promote_types(own.dtype, torch.float32)
     return other.to(wide).lerp_(own.to(wide), lam.to(wide)).to(own.dtype)
 

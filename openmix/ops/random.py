@@ -4,6 +4,7 @@ A run resumes exactly because there is no generator state to save, and the numbe
 Every draw is made on the CPU, whatever torch's default device is, so that it is the same on all devices.
 """
 
+import functools
 import hashlib
 import math
 
@@ -28,13 +29,11 @@ def derive_seed(*key: int | str) -> int:
     >>> derive_seed(0, "mix", 1) == derive_seed(0, "mix", 1), derive_seed(0, "mix", 1) == derive_seed(0, "mix", 2)
     (True, False)
     """
-    spelt = repr(tuple([k if type(k) in (int, str) else _plain(k) for k in key]))
-    return int.from_bytes(hashlib.blake2b(spelt.encode(), digest_size=8).digest(), "little") >> 1
-
-
-def _plain(part: int | str) -> int | str:
-    """Return numpy's numbers, and others that are written otherwise, as Python's."""
-    return part if isinstance(part, str) else int(part)
+    for part in key:
+        if type(part) is not int and type(part) is not str:  # numpy's numbers, say, are written otherwise
+            key = tuple(k if isinstance(k, str) else int(k) for k in key)
+            break
+    return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=8).digest(), "little") >> 1
 
 
 def generator_for(*key: int | str) -> torch.Generator:
@@ -56,22 +55,27 @@ def sample_beta(
     Returns:
         float32 tensor in [0, 1] on the CPU.
     """
-    alphas = torch.tensor([alpha, alpha if beta is None else beta], dtype=torch.float64, device="cpu")
+    alphas = alpha, alpha if beta is None else beta
     if math.prod(shape) == 1:  # one for a batch, the usual case
-        return torch.tensor(_one_beta(alphas, generator), dtype=torch.float32, device="cpu").view(shape)
-    log_a, log_b = _log_gamma(alphas, shape, generator)
+        return torch.full(shape, _one_beta(alphas, generator), dtype=torch.float32, device="cpu")
+    log_a, log_b = _log_gamma(torch.tensor(alphas, dtype=torch.float64, device="cpu"), shape, generator)
     return torch.sigmoid(log_a - log_b).float()
 
 
-def _one_beta(alphas: Tensor, generator: torch.Generator | None) -> float:
-    """Draw a single number as :func:`_log_gamma` would, in Python's arithmetic: it takes half the time of torch's."""
-    draws = [drawn.tolist() for drawn in (*_gamma_draws(alphas, generator), alphas)]
+def _one_beta(alphas: tuple[float, float], generator: torch.Generator | None) -> float:
+    """Draw a single number as :func:`_log_gamma` would, in Python's arithmetic: it takes a third of torch's time."""
+    draws = [drawn.tolist() for drawn in _gamma_draws(_above(alphas), generator)]
     log_a, log_b = (
         math.log(above_one) + (math.log(uniform) if uniform else -math.inf) / alpha
-        for above_one, uniform, alpha in zip(*draws, strict=True)
+        for above_one, uniform, alpha in zip(*draws, alphas, strict=True)
     )
     odds = math.exp(-abs(log_a - log_b))  # of the smaller share: never too large
     return (1 if log_a > log_b else odds) / (1 + odds)
+
+
+@functools.lru_cache
+def _above(alphas: tuple[float, ...]) -> Tensor:
+    return torch.tensor(alphas, dtype=torch.float64, device="cpu") + 1
 
 
 def sample_dirichlet(alpha: float, shape: tuple[int, ...], k: int, generator: torch.Generator | None = None) -> Tensor:
@@ -87,18 +91,18 @@ def _log_gamma(alphas: Tensor, shape: tuple[int, ...], generator: torch.Generato
     themselves underflow where alpha is small.
     """
     alphas = alphas.view(-1, *(1 for _ in shape)).expand(-1, *shape)
-    above_one, uniform = _gamma_draws(alphas, generator)
+    above_one, uniform = _gamma_draws((alphas + 1).contiguous(), generator)
     return above_one.log() + uniform.log() / alphas
 
 
-def _gamma_draws(alphas: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-    """Draw from Gamma(alpha + 1) and from the uniform distribution on [0, 1), for each of alphas.
+def _gamma_draws(above: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    """Draw from Gamma(a) for each a of ``above``, which are above 1, and then as many from [0, 1).
 
     ``torch.distributions`` takes no generator, so this asks the sampler beneath it, private to torch and called here
     only.
     """
-    above_one = torch._standard_gamma((alphas + 1).contiguous(), generator=generator)  # pyright: ignore[reportPrivateImportUsage]
-    return above_one, torch.rand(alphas.shape, generator=generator, dtype=torch.float64, device="cpu")
+    above_one = torch._standard_gamma(above, generator=generator)  # pyright: ignore[reportPrivateImportUsage]
+    return above_one, torch.rand(above.shape, generator=generator, dtype=torch.float64, device="cpu")
 
 
 def sample_partner(batch_size: int, generator: torch.Generator | None = None, tries: int = 1) -> Tensor:

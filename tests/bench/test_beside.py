@@ -28,12 +28,13 @@ def test_each_side_is_charged_its_own_steps(monkeypatch: pytest.MonkeyPatch) -> 
     rivals = {name: lambda name=name, s=s: (calls.append(name), clock.passes(s)) for name, s in (("a", 10), ("b", 20))}
     hook = Beside(rivals, 3, CPU)
     clock.passes(500)  # before the run
-    hook.before_train(None)
-    for step in range(8):
+    for step in range(9):
+        hook.before_train_iter(None, step)
         clock.passes(1 + step)  # the run's own
-        hook.after_train_iter(None, step)
     assert hook.seconds == {"openmix": [2.0, 5.0], "a": [10.0, 10.0], "b": [20.0, 20.0]}
-    assert calls == ["a"] * 3 + ["b"] * 3 + ["a"] * 3 + ["b"] * 3  # and none for the turn that was not finished
+    # in turn, and none for the turn that was not finished
+    assert calls == ["a"] * 3 + ["b"] * 3 + ["b"] * 3 + ["a"] * 3
+    assert hook.steps_for(2) == 7
 
 
 def test_it_acts_after_all_other_hooks() -> None:

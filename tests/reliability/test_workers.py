@@ -6,7 +6,7 @@ import signal
 import time
 
 import pytest
-from torchvision.transforms.v2 import RandomHorizontalFlip
+from torchvision.transforms.v2 import RandomVerticalFlip
 
 from openmix.commands import run_command
 from openmix.data.loaders import workers
@@ -59,15 +59,15 @@ def test_a_bug_keeps_its_traceback(pool):
 
 
 def test_a_run_whose_reader_is_killed_ends_with_a_line(lab, tmp_path, monkeypatch, capsys):
-    def dies(transform: RandomHorizontalFlip, image: object) -> object:
+    def dies(transform: RandomVerticalFlip, image: object) -> object:
         if os.getpid() != PARENT:  # the config's check calls it in this process
             os.kill(os.getpid(), signal.SIGKILL)
         return image
 
-    monkeypatch.setattr(RandomHorizontalFlip, "forward", dies)
+    monkeypatch.setattr(RandomVerticalFlip, "forward", dies)
     dataset = {"type": "Synthetic", "num_classes": 10, "image_shape": [1, 8, 8], "length": 52}
     loader = {"type": "TorchLoader", "batch_size": 8, "num_workers": 1, "dataset": dataset}
-    path = lab.write(tmp_path, train_dataloader={**loader, "pipeline": [{"type": "RandomHorizontalFlip"}]})
+    path = lab.write(tmp_path, train_dataloader={**loader, "pipeline": [{"type": "RandomVerticalFlip"}]})
     assert run_command("train", [path, "--work-dir", str(tmp_path / "run")]) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: DataLoader worker") and "a process that reads images" in said
