@@ -180,7 +180,8 @@ def _are_averages(value: Any) -> bool:
     count, totals = value["count"], value["totals"]
     if totals is None or not count:
         return totals is None and not count
-    return is_plain(totals) and totals.dtype == torch.float32 and totals.ndim == 2 and all(totals.shape)
+    real = is_plain(totals) and totals.dtype in (torch.float32, torch.float64)
+    return real and totals.ndim == 2 and all(totals.shape)
 
 
 def _are_circumstances(value: Any) -> bool:

@@ -47,15 +47,16 @@ class Normalize(nn.Module):
         if images.is_floating_point():
             return torch.addcmul(self._full(self.shift, images), images.float(), self._full(self.scale, images))
         planes = images.to(torch.float32, memory_format=torch.contiguous_format)
-        shift, scale = self._full(self.shift, images), self._full(self.scale_uint8, images)
+        shift, scale = self._full(self.shift, planes), self._full(self.scale_uint8, planes)
         return torch.addcmul(shift, planes, scale, out=planes)
 
     def _full(self, constants: Tensor, images: Tensor) -> Tensor:
         """Return one constant a pixel: on a CPU, where they must lie in memory to be multiplied several at a time.
 
-        One a channel would take ten times as long there; a GPU is as fast, and reads less.
+        One a channel would take ten times as long there; a GPU is as fast, and reads less. Of images in another memory
+        format the result would lie as the constants do.
         """
-        if constants.device.type != "cpu":
+        if constants.device.type != "cpu" or not images.is_contiguous():
             return constants
         key = id(constants), images.shape[1:]
         if key not in self._filled:

@@ -27,7 +27,7 @@ def test_ratios_are_of_one_turn_and_the_warm_up_does_not_count(tiny: Recipe, mon
     times = {"openmix": [1.0, 2.0, 4.0], "bare": [1.0, 1.0, 2.0], "timm": [2.0, 2.0, 2.0], "torchvision": [4.0] * 3}
 
     def train(self: Recipe, hooks: list[Any], steps: int) -> None:
-        assert steps == 3 + training.WARMUP
+        assert steps == 3 + training.WARMUP + 1
         hooks[0].seconds = {name: [99.0] * training.WARMUP + values for name, values in times.items()}
 
     monkeypatch.setattr(Recipe, "train", train)
