@@ -22,8 +22,8 @@ class Part(NamedTuple):
 
 
 PARTS = {
-    "step": Part("what a training step costs beyond a bare loop's, on a toy network", 2),
-    "training": Part("ResNet-18 on CIFAR-10 and ResNet-50 at 224 pixels beside a bare loop and timm's", 20),
+    "step": Part("what a training step costs beyond a bare loop's, on a toy network", 1),
+    "training": Part("ResNet-18 on CIFAR-10 and ResNet-50 at 224 pixels beside a bare loop and timm's", 8),
     "loaders": Part("images/s of the loaders beside torchvision's data set and torch's DataLoader", 3),
     "mixers": Part("each mixing method beside torch.lerp, timm and torchvision", 2),
     "hooks": Part("what averaging weights, logging, previews and checkpoints cost", 4),
