@@ -98,6 +98,7 @@ class BareLoop:
         bf16: bool = False,
     ) -> None:
         self.net, self.batches, self.optimizer, self.draw, self.bf16 = net, batches, optimizer, draw, bf16
+        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
 
     def __call__(self) -> Tensor:
         """Do a step and return the loss, for which nothing waits."""
@@ -109,7 +110,8 @@ class BareLoop:
             loss = self._loss(images, labels)
         loss.backward()
         self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:  # as zero_grad does, in a fifth of its time
+            parameter.grad = None
         return loss.detach()
 
     def _loss(self, images: Tensor, labels: Tensor) -> Tensor:

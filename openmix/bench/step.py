@@ -30,7 +30,7 @@ HOW = (
     "every 20 of its steps the bare loop does 20. Each turn gives a difference, in µs a step; a row has their median "
     "and its 95 % interval. Of the run no record is kept meanwhile and nothing is saved: part `hooks` has those. "
     "'Engine alone' holds the same task, loader and normalisation against a loop that calls them, then `backward()`, "
-    "`step()` and `zero_grad()`; the other rows hold all of openmix against a loop written by hand, which has one "
+    "`step()` and drop the gradients; the other rows hold all of openmix against a loop written by hand, which has one "
     "operation where openmix has a library's: no check, no record, no accuracy, no seed of its own for each step. "
     "mmengine's row is its `Runner` with its own default hooks, from batches made before, against the same loop on the "
     "same batches; its records are off as well."
@@ -63,6 +63,7 @@ class TaskLoop:
         self.task, self.loader = recipe.task(), recipe.loader()
         self.normalize = Normalize(Preprocessor(recipe.mean, recipe.std), recipe.device)
         self.optimizer = torch.optim.SGD(self.task.parameters(), **SGD)
+        self.parameters = list(self.task.parameters())
         self.steps = self._steps()
 
     def __call__(self) -> None:
@@ -76,7 +77,8 @@ class TaskLoop:
                 context = StepContext(0, epoch, step, shard, 0.0)
                 self.task(self.normalize.batch(batch), context)["loss"].backward()
                 self.optimizer.step()
-                self.optimizer.zero_grad(set_to_none=True)
+                for parameter in self.parameters:
+                    parameter.grad = None
                 step += 1
                 yield
             epoch += 1

@@ -51,9 +51,9 @@ class Averages:
 
     def add(self, report: Sequence[Tensor]) -> None:
         """Take in one step's report, 0-d tensors."""
-        values = [value.item() for value in report] if self.on_cpu else report
+        values = [value.item() if self.on_cpu else value.float() for value in report]
         if len(self.totals) != len(values):  # a resumed task may report more than before
-            self.totals, self.count = values if self.on_cpu else [value.clone() for value in report], 0
+            self.totals, self.count = values if self.on_cpu else [value.clone() for value in values], 0
         elif self.on_cpu:
             self.totals = [total + value for total, value in zip(self.totals, values, strict=True)]
         else:

@@ -1,8 +1,6 @@
 """One optimizer step: forward and backward of its micro-batches, clip, finite check, update."""
 
-from collections.abc import Sequence
-from contextlib import nullcontext
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +19,6 @@ from openmix.tasks.context import StepContext
 __all__ = ["NonFiniteError", "TrainStep", "seed_global"]
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-NOTHING = nullcontext()
 SMALLEST_SCALE = 1e-4  # of the loss in fp16: fairseq's
 
 
@@ -68,27 +65,46 @@ class TrainStep:
         """
         reports, losses = [], []
         for i, (context, batch) in enumerate(micro_batches):
-            seed_global(context.model_seed(), self.device)  # dropout and the like draw from torch's own generators
-            if self.on_gpu:
-                torch.compiler.cudagraph_mark_step_begin()  # what a recorded network returned last may be written over
-            with self._sync(last=i + 1 == len(micro_batches)):
-                with self._autocast():
-                    outputs = self.model(batch, context)
-                loss = outputs["loss"]
-                share = loss if len(micro_batches) == 1 else loss / len(micro_batches)
-                self.scaler.scale(share).backward(self.finite.weight(loss))
+            last = i + 1 == len(micro_batches)
+            if self.sharded:
+                sync_gradients(self.model, last)
+            if isinstance(self.model, DistributedDataParallel) and not last:
+                with self.model.no_sync():  # gradients are summed over the processes once a step
+                    outputs = self._backward(context, batch, len(micro_batches))
+            else:
+                outputs = self._backward(context, batch, len(micro_batches))
             self.names = tuple(outputs)
-            losses.append(loss.detach())
-            reports.append([value.detach().float() for value in outputs.values()])
+            losses.append(outputs["loss"].detach())
+            reports.append([value.detach() for value in outputs.values()])
         bad = self._clipped(losses)
         self.finite(bad, losses, micro_batches)
-        if self.fused and not self.finite.waits and not self.scaler.is_enabled():  # as the scaler tells them
-            self.optimizer.found_inf = bad  # type: ignore[attr-defined]
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        for parameter in self.parameters:  # as zero_grad does, which takes longer to say that it does
+        if self.scaler.is_enabled():
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        else:
+            if self.fused and not self.finite.waits:  # as a scaler tells them
+                self.optimizer.found_inf = bad  # type: ignore[attr-defined]
+            self.optimizer.step()
+        for parameter in self.parameters:  # as zero_grad does, in a fifth of its time
             parameter.grad = None
-        return reports[0] if len(reports) == 1 else torch.stack([torch.stack(r) for r in reports]).mean(0).unbind()
+        if len(reports) == 1:
+            return reports[0]
+        return torch.stack([torch.stack(report).float() for report in reports]).mean(0).unbind()
+
+    def _backward(self, context: StepContext, batch: Batch, count: int) -> Mapping[str, Tensor]:
+        """Run the task forward and backward on one of ``count`` micro-batches, and return what it reports."""
+        seed_global(context.model_seed(), self.device)  # dropout and the like draw from torch's own generators
+        if self.on_gpu:
+            torch.compiler.cudagraph_mark_step_begin()  # what a recorded network returned last may be written over
+        if self.settings.amp is None:
+            outputs = self.model(batch, context)
+        else:
+            with torch.autocast(self.device.type, DTYPES[self.settings.amp]):
+                outputs = self.model(batch, context)
+        loss = outputs["loss"]
+        share = loss if count == 1 else loss / count
+        self.scaler.scale(share).backward(self.finite.weight(loss))
+        return outputs
 
     def _clipped(self, losses: Sequence[Tensor]) -> Tensor | bool:
         """Clip the gradient where the config says so, and return 0 if it is finite, else 1."""
@@ -127,17 +143,6 @@ class TrainStep:
         """
         if self.scaler.is_enabled() and self.scaler.get_scale() < SMALLEST_SCALE:
             raise NonFiniteError("the gradient overflows in fp16 at any loss scale; try --amp bf16, or a smaller lr")
-
-    def _autocast(self) -> Any:
-        amp = self.settings.amp
-        return NOTHING if amp is None else torch.autocast(self.device.type, DTYPES[amp])
-
-    def _sync(self, last: bool) -> Any:
-        """Let the processes' gradients be summed once a step, with the last micro-batch."""
-        if self.sharded:
-            sync_gradients(self.model, last)
-        waits = not last and isinstance(self.model, DistributedDataParallel)
-        return self.model.no_sync() if waits else NOTHING  # type: ignore[operator]
 
 
 def seed_global(seed: int, device: torch.device) -> None:

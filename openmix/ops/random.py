@@ -5,8 +5,8 @@ Every draw is made on the CPU, whatever torch's default device is, so that it is
 """
 
 import functools
-import hashlib
 import math
+from hashlib import blake2b
 
 import torch
 from torch import Tensor
@@ -29,11 +29,9 @@ def derive_seed(*key: int | str) -> int:
     >>> derive_seed(0, "mix", 1) == derive_seed(0, "mix", 1), derive_seed(0, "mix", 1) == derive_seed(0, "mix", 2)
     (True, False)
     """
-    for part in key:
-        if type(part) is not int and type(part) is not str:  # numpy's numbers, say, are written otherwise
-            key = tuple(k if isinstance(k, str) else int(k) for k in key)
-            break
-    return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=8).digest(), "little") >> 1
+    if not {int, str}.issuperset(map(type, key)):  # numpy's numbers, say, are written otherwise
+        key = tuple(k if isinstance(k, str) else int(k) for k in key)
+    return int.from_bytes(blake2b(repr(key).encode(), digest_size=8).digest(), "little") >> 1
 
 
 def generator_for(*key: int | str) -> torch.Generator:

@@ -82,7 +82,7 @@ def as_on_a_device(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let steps be flagged as on a GPU: found later, by whoever looks."""
 
     def init(self: FiniteCheck, device: torch.device) -> None:
-        self.waits, self._flags, self._contexts = False, torch.ones(1024, dtype=torch.bool), deque(maxlen=1024)
+        self.waits, self._flags, self._contexts = False, torch.zeros(1024), deque(maxlen=1024)
 
     monkeypatch.setattr(FiniteCheck, "__init__", init)
 
