@@ -12,6 +12,7 @@ Training from config files lives in ``openmix.engine`` and the ``openmix`` comma
 """
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from openmix.version import __version__
@@ -48,17 +49,20 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    found = None
     if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
-    if name[:1].isupper():
+        found = getattr(importlib.import_module(_HOME[name]), name)
+    elif name[:1].isupper():
         from openmix.mixers.mixer import classes
 
-        if name in classes():
-            return classes()[name]
-    raise AttributeError(f"module 'openmix' has no attribute {name!r}")
+        found = classes().get(name)
+    if found is None:  # with the module, Python says which name may have been meant
+        raise AttributeError(f"module 'openmix' has no attribute {name!r}", name=name, obj=sys.modules[__name__])
+    globals()[name] = found  # for the next time
+    return found
 
 
 def __dir__() -> list[str]:
     from openmix.mixers.mixer import classes
 
-    return sorted({*globals(), *__all__, *classes()})
+    return sorted({*globals(), *__all__, *classes()} - {"Any", "TYPE_CHECKING", "importlib", "sys"})
