@@ -95,7 +95,11 @@ def open_knn(cfg: Mapping[str, Any], world: World, key: str = "val_dataloader") 
 
 
 def build_hooks(cfg: Mapping[str, Any]) -> list[Hook]:
-    """Build ``custom_hooks``, highest priority first, as mmengine orders them."""
+    """Build ``custom_hooks``, highest priority first, as mmengine orders them.
+
+    Raises:
+        UserError: one is no hook, works in mmengine's own Runner alone, or is a second ProfilerHook.
+    """
     from mmengine.hooks.hook import Hook as BaseHook
     from mmengine.runner.priority import get_priority
 
@@ -105,12 +109,14 @@ def build_hooks(cfg: Mapping[str, Any]) -> list[Hook]:
         priority = arguments.pop("priority", None)
         hook = build(arguments, HOOKS)
         if not isinstance(hook, BaseHook):
-            raise UserError(f"custom_hooks: {type(hook).__name__} is not an mmengine Hook")
+            raise UserError(f"{type(hook).__name__} is not an mmengine Hook")
         name = type(hook).__name__
         if type(hook).__module__.startswith("mmengine.") and name != "EmptyCacheHook":
-            raise UserError(f"custom_hooks: {name} works inside mmengine's own Runner alone; write a Hook of your own")
+            raise UserError(f"{name} works inside mmengine's own Runner alone; write a Hook of your own")
         hook.priority = hook.priority if priority is None else priority
         hooks.append(hook)
+    if sum(isinstance(hook, profiling.ProfilerHook) for hook in hooks) > 1:
+        raise UserError("one ProfilerHook is enough, as torch has one profiler; repeat=2 looks twice")
     return sorted(hooks, key=lambda hook: get_priority(hook.priority))
 
 
@@ -137,7 +143,10 @@ def initialise(cfg: Mapping[str, Any], device: torch.device) -> Task:
 
     torch.manual_seed(derive_seed(seed_of(cfg), "weights"))
     task = build_task(cfg["model"]).to(device)
-    return task.to(memory_format=torch.channels_last) if lies_channels_last(cfg, task) else task
+    if lies_channels_last(cfg, task):
+        for convolution in _convolutions(task):
+            convolution.to(memory_format=torch.channels_last)
+    return task
 
 
 def lies_channels_last(cfg: Mapping[str, Any], task: Task) -> bool:
@@ -152,5 +161,8 @@ def lies_channels_last(cfg: Mapping[str, Any], task: Task) -> bool:
         raise UserError("train_cfg.channels_last: FullyShard does not divide such weights; leave one of them out")
     if wanted is not None or divided:
         return bool(wanted)
-    convolutions = sum(isinstance(module, torch.nn.Conv2d) for module in task.modules())
-    return settings.OptimWrapper(**cfg["optim_wrapper"]).amp is not None and convolutions > 1
+    return settings.OptimWrapper(**cfg["optim_wrapper"]).amp is not None and len(_convolutions(task)) > 1
+
+
+def _convolutions(task: Task) -> list[torch.nn.Conv2d]:
+    return [module for module in task.modules() if isinstance(module, torch.nn.Conv2d)]

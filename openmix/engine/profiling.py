@@ -18,7 +18,6 @@ from mmengine.hooks import Hook
 
 from openmix.engine.files import write_atomically, writing
 from openmix.engine.records import device_name, write_json
-from openmix.errors import UserError
 from openmix.registry import HOOKS
 
 __all__ = ["FOLDER", "ProfilerHook"]
@@ -74,13 +73,7 @@ class ProfilerHook(Hook):
         return self.wait + self.timed + self.warmup + self.active
 
     def before_train(self, runner: Any) -> None:
-        """Begin to watch the loader, whose epochs cannot be watched once they have begun.
-
-        Raises:
-            UserError: there is another such hook: torch has one profiler.
-        """
-        if sum(isinstance(hook, ProfilerHook) for hook in runner.hooks.hooks) > 1:
-            raise UserError("custom_hooks: one ProfilerHook is enough, as torch has one profiler; repeat=2 looks twice")
+        """Begin to watch the loader, whose epochs cannot be watched once they have begun."""
         self._left = self.repeat if self.all_ranks or runner.rank == 0 else 0
         self._position = 0
         if self._left:

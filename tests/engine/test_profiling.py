@@ -424,8 +424,10 @@ class TestArguments:
             ProfilerHook(**{name: value})
 
     def test_two_of_them(self, lab, tmp_path):
-        with pytest.raises(UserError, match="one ProfilerHook is enough"):
-            lab.train(lab.write(tmp_path, custom_hooks=[*hook(), *hook()]), tmp_path / "run")
+        """Found with the config, before a run has begun."""
+        with pytest.raises(UserError, match=r"\.py: custom_hooks: one ProfilerHook is enough"):
+            lab.load(lab.write(tmp_path, custom_hooks=[*hook(), *hook(wait=2)]), tmp_path / "run")
+        assert not (tmp_path / "run").exists()
 
     def test_in_a_config(self, lab, tmp_path):
         with pytest.raises(UserError, match="ProfilerHook: timed must be a whole number"):
