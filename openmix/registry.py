@@ -182,12 +182,12 @@ def registered_names_only() -> Iterator[None]:
 
 
 def known_types(registry: Registry) -> list[str]:
-    """Return the names that a registry, or the mmengine registry above it, knows."""
+    """Return the names that a registry, or the mmengine registry above it, knows; each once."""
     parent = registry.parent
     for each in (registry, parent):
         if each is not None:
             each.import_from_location()
-    return [*registry.module_dict, *(parent.module_dict if parent is not None else {})]
+    return list(dict.fromkeys([*registry.module_dict, *(parent.module_dict if parent is not None else {})]))
 
 
 def reason_of(error: BaseException) -> str:

@@ -268,6 +268,14 @@ def test_mmengines_own_hooks_are_found():
     assert HOOKS.get("EMAHook") is EMAHook, "ours goes before mmengine's of this name"
 
 
+def test_a_name_of_both_is_known_once():
+    import openmix.engine.build  # noqa: F401  registers openmix's hooks
+
+    known = registry.known_types(registry.HOOKS)
+    assert known.count("EMAHook") == known.count("ProfilerHook") == 1
+    assert len(known) == len(set(known)) and {"MixPreviewHook", "EmptyCacheHook"} <= {*known}
+
+
 def test_torchs_optimizers_are_torchs():
     for name in ("SGD", "Adam", "AdamW", "RMSprop"):
         assert lookup(name, OPTIMIZERS) is getattr(torch.optim, name)
