@@ -7,7 +7,9 @@ comes now and then, a record or a checkpoint, is timed once and shown apart; not
 import argparse
 import contextlib
 import json
+import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,11 +47,14 @@ def main(arguments: argparse.Namespace) -> int:
     for name in ("steps", "warmup", "top"):
         if getattr(arguments, name) < 1:
             raise UserError(f"--{name} must be at least 1, got {getattr(arguments, name)}")
+    from openmix.engine.profile_table import OPERATORS
+
+    if arguments.top > OPERATORS:
+        raise UserError(f"--top must be at most {OPERATORS}, got {arguments.top}")
     from openmix.engine.build import timeout_of
     from openmix.engine.config import load_config
     from openmix.engine.distributed import join_world, main_only
     from openmix.engine.peers import peers_watched
-    from openmix.engine.run import train
 
     changed = overrides(arguments)
     if arguments.amp:
@@ -59,7 +64,7 @@ def main(arguments: argparse.Namespace) -> int:
     with peers_watched(world):
         main_only(world, lambda: _make(arguments.out))
         with _passing_folder(world) as folder:
-            train(_short(cfg, arguments, folder), arguments.config, world)
+            _train(_short(cfg, arguments, folder), arguments.config, world)
             main_only(world, lambda: _report(arguments, Path(folder) / "profile"))
     return 0
 
@@ -82,6 +87,22 @@ def _passing_folder(world: "World") -> Iterator[str]:
         yield str(of_main(own))
 
 
+def _train(short: Any, path: str, world: "World") -> None:
+    """Train, and speak of no file that is gone by the time that somebody reads of it: stdout is for the table."""
+    from openmix.engine.nonfinite import NonFiniteError
+    from openmix.engine.run import train
+
+    if world.is_main and sys.stderr.isatty():  # a bar that moves would be timed with the steps
+        print(f"training for {short.train_cfg['max_iters']} steps", file=sys.stderr)
+    try:
+        train(short, path, world, quiet=True)
+    except NonFiniteError as error:
+        found = error.__cause__  # without where the run, whose folder is thrown away, has left a key
+        if not isinstance(found, NonFiniteError) or not found.contexts:
+            raise
+        raise NonFiniteError(f"{found}; 'openmix train {path}' would leave a key to replay its batch") from error
+
+
 def _short(cfg: Any, arguments: argparse.Namespace, folder: str) -> Any:
     """Return the config of a run that is just long enough."""
     from mmengine.config import Config
@@ -89,12 +110,10 @@ def _short(cfg: Any, arguments: argparse.Namespace, folder: str) -> Any:
     from openmix.engine.build import without_weights
     from openmix.engine.profiling import ProfilerHook
 
-    plan = {
-        "wait": arguments.warmup,
-        "timed": arguments.steps,
-        "warmup": 1,
-        "active": min(arguments.steps, MOST_TRACED),
-    }
+    active = min(arguments.steps, MOST_TRACED)
+    # what comes once, after the steps that are timed, would come again as many steps later: not before all are traced
+    wait = max(arguments.warmup, active + 2 - arguments.steps)
+    plan = {"wait": wait, "timed": arguments.steps, "warmup": 1, "active": active}
     steps = ProfilerHook(**plan).steps + 1  # so that the last step that is recorded ends before the run does
     short = Config(cfg.to_dict())
     short.train_cfg = {**short.train_cfg, "max_epochs": None, "max_iters": steps, "val_interval": steps}
@@ -104,7 +123,7 @@ def _short(cfg: Any, arguments: argparse.Namespace, folder: str) -> Any:
     short.vis_backends = [backend for backend in short.get("vis_backends") or [] if backend["type"] in LOCAL]
     others = [hook for hook in short.get("custom_hooks") or [] if hook["type"] != "ProfilerHook"]
     short.custom_hooks = [*others, {"type": "ProfilerHook", **plan}]
-    once = {"interval": arguments.warmup + arguments.steps}  # after the last step that is timed
+    once = {"interval": wait + arguments.steps}  # after the last step that is timed
     short.default_hooks = {"logger": once, "checkpoint": {**once, "by_epoch": False}}
     return short
 
@@ -116,8 +135,15 @@ def _report(arguments: argparse.Namespace, found: Path) -> None:
     from openmix.engine.profile_table import as_table
 
     (path,) = found.glob("table_*.json")
-    Console(highlight=False).print(as_table(json.loads(path.read_text()), arguments.top))
+    console = Console(highlight=False)
+    with console.capture() as table:
+        console.print(as_table(json.loads(path.read_text()), arguments.top))
+    lines = [table.get().rstrip("\n")]
     if arguments.out:
         with writing(arguments.out):
             shutil.copytree(found, arguments.out, dirs_exist_ok=True)
-        print(f"wrote {', '.join(sorted(file.name for file in found.iterdir()))} to {arguments.out}")
+        lines.append(f"wrote {', '.join(sorted(file.name for file in found.iterdir()))} to {arguments.out}")
+    try:
+        print(*lines, sep="\n", flush=True)
+    except BrokenPipeError:  # 'openmix profile CONFIG | head'
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
