@@ -1,6 +1,7 @@
 """``openmix profile``: what it prints and leaves, and what it refuses."""
 
 import gzip
+import importlib
 import json
 import os
 import sys
@@ -15,6 +16,7 @@ SHORT = ("--steps", 2, "--warmup", 2)
 @pytest.fixture
 def folders(tmp_path, monkeypatch):
     """Where temporary folders are made, of which none may be left in the end."""
+    importlib.import_module("torch.distributed.nn.jit.instantiator")  # some torch makes one with it, for the process
     place = tmp_path / "tmp"
     place.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(place))
