@@ -48,12 +48,18 @@ class Batches:
         self.n, self.batch_size, self.padding, self.flip = len(images), batch_size, padding, flip
         height, width = images.shape[2:]
         stored = torch.cat([images, images.flip(3)]) if flip else images
-        self.images = F.pad(stored, [padding] * 4) if padding else stored
-        self.windows = self.images.unfold(2, height, 1).unfold(3, width, 1)  # (N, C, places, places, H, W), a view
+        self.images = (F.pad(stored, [padding] * 4) if padding else stored).contiguous()
+        n, c, h, w = self.strides = self.images.stride()
+        last = (len(stored) - 1) * n + 2 * padding * (h + w)
+        # a window for each element at which one may begin, as a view: choosing some copies row by row
+        self.windows = self.images.as_strided((last + 1, images.shape[1], height, width), (1, c, h, w))
         self.labels, self.device = labels, images.device
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         column = torch.tensor([list(mean), list(std)], device=self.device)[:, :, None, None]
-        self.scale, self.shift = 1 / (255 * column[1]), -column[0] / column[1]
+        scale, shift = 1 / (255 * column[1]), -column[0] / column[1]
+        if not images.is_cuda:  # where constants that lie in memory pixel by pixel are the fastest
+            scale, shift = (each.expand(images.shape[1:]).contiguous() for each in (scale, shift))
+        self.scale, self.shift = scale, shift
         self._order, self._next = torch.empty(0, dtype=torch.int64), self.n
 
     def __call__(self) -> tuple[Tensor, Tensor]:
@@ -63,10 +69,7 @@ class Batches:
         index = self._order[self._next : self._next + self.batch_size]
         self._next += self.batch_size
         images = self._cut(index).float()
-        if images.is_cuda:
-            images = torch.addcmul(self.shift, images, self.scale)  # one kernel
-        else:
-            images.mul_(self.scale).add_(self.shift)  # where addcmul takes three times as long
+        images = torch.addcmul(self.shift, images, self.scale, out=images)
         return images.contiguous(memory_format=self.format), self.labels.index_select(0, index)
 
     def _cut(self, index: Tensor) -> Tensor:
@@ -75,7 +78,8 @@ class Batches:
         if not self.padding:
             return self.images.index_select(0, index)
         y, x = torch.randint(2 * self.padding + 1, (2, len(index)), device=self.device)
-        return self.windows[index, :, y, x]
+        n, _, h, w = self.strides
+        return self.windows.index_select(0, index * n + y * h + x * w)
 
 
 class BareLoop:

@@ -1,7 +1,8 @@
 """How many images of CIFAR-10's size a second each loader gives: cropped, mirrored, as normalised floats on the device.
 
 The rivals are the three customary ways to write that with torchvision and torch's ``DataLoader``, and the least code
-that does it with a set in memory: all its crops as one unfolded view, from which a batch is gathered.
+that does it with a set in memory: the bare loop's batches, each one gather from a view of all crops of the images and
+of their mirror images, which are stored as well.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,11 +13,11 @@ from typing import Any
 import torch
 import torchvision
 from torch import Tensor
-from torch.nn import functional as F
 from torch.utils.data import DataLoader
 from torchvision import transforms as v1
 from torchvision.transforms import v2
 
+from openmix.bench.bare import Batches
 from openmix.bench.measure import estimate, one_thread, ratios, synchronise, take_turns
 from openmix.bench.report import Bar, Options, Section
 from openmix.bench.rows import columns_of, fields_of, spelt
@@ -101,22 +102,13 @@ def of_openmix(loader: Loader, device: torch.device) -> Epoch:
     return epoch
 
 
-def of_gather(source: ArraySource, size: int, device: torch.device) -> Epoch:
-    """Return an epoch of the least code for the same: no key of any draw, no record of which images there were."""
-    windows = F.pad(source.images, (4, 4, 4, 4)).to(device).unfold(2, 32, 1).unfold(3, 32, 1)
-    labels = source.labels.to(device)
-    mean, std = (torch.tensor(values, device=device).mul(255).view(-1, 1, 1) for values in (MEAN, STD))
+def of_batches(source: ArraySource, size: int, device: torch.device) -> Epoch:
+    """Return an epoch of the bare loop's batches: no key of any draw, no record of which images there were."""
+    images, labels = source.images.to(device), source.labels.to(device)
+    batches = Batches(images, labels, size, MEAN, STD, padding=4, flip=True)
 
     def epoch() -> int:
-        seen = 0
-        for index in torch.randperm(len(labels), device=device).split(size):
-            if len(index) < size:
-                break
-            top, left = torch.randint(9, (2, size), device=device)
-            images = windows[index, :, top, left].float().sub_(mean).div_(std)
-            flips = torch.rand(size, 1, 1, 1, device=device) < 0.5
-            images, _ = torch.where(flips, images.flip(-1), images), labels[index]
-            seen += len(images)
+        seen = sum(len(batches()[0]) for _ in range(len(labels) // size))
         synchronise(device)
         return seen
 
@@ -147,7 +139,7 @@ def contestants(source: ArraySource, device: torch.device, stack: ExitStack) -> 
     found = {f"{RIVAL}, {name}": of_torchvision(source, transform, device) for name, transform in customary().items()}
     for size in (BATCH, LARGE):
         found[f"ResidentLoader, {size} a batch"] = ours(ResidentLoader, size)
-        found[f"a plain unfolded gather, {size} a batch"] = of_gather(source, size, device)
+        found[f"the bare loop's batches, {size} a batch"] = of_batches(source, size, device)
     found[f"TorchLoader, {WORKERS} workers"] = ours(TorchLoader, BATCH, num_workers=WORKERS)
     with suppress(UserError):  # DALI is not installed
         found["DaliLoader, 2 threads"] = ours(DaliLoader, BATCH)

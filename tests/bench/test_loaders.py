@@ -9,7 +9,7 @@ import torch
 from torchvision.transforms.functional import pil_to_tensor
 
 from openmix.bench import loaders
-from openmix.bench.loaders import InMemory, cifar10_images, customary, of_gather, report
+from openmix.bench.loaders import InMemory, cifar10_images, customary, report
 from openmix.bench.report import Options
 from openmix.data import Synthetic
 
@@ -42,25 +42,6 @@ def _constant(value: int) -> Synthetic:
     source = Synthetic(10, (3, 32, 32), 2)
     source.images.fill_(value)
     return source
-
-
-def test_the_gather_cuts_windows_of_the_padded_images(monkeypatch):
-    source, seen = Synthetic(10, (3, 32, 32), 8), []
-    original = torch.where
-    monkeypatch.setattr(torch, "where", lambda c, a, b: seen.append((c, b)) or original(c, a, b))
-    torch.manual_seed(0)
-    assert of_gather(source, 4, CPU)() == 8
-    column = 255 * torch.tensor([loaders.MEAN, loaders.STD])[:, :, None, None]
-    padded = (torch.nn.functional.pad(source.images, (4, 4, 4, 4)).float() - column[0]) / column[1]
-    torch.manual_seed(0)
-    order = torch.randperm(8)
-    for batch, (_, images) in enumerate(seen):
-        top, left = torch.randint(9, (2, 4))
-        torch.rand(4, 1, 1, 1)
-        for row, i in enumerate(order[4 * batch : 4 * batch + 4]):
-            expected = padded[i, :, top[row] : top[row] + 32, left[row] : left[row] + 32]
-            torch.testing.assert_close(images[row], expected)
-    assert len(seen) == 2
 
 
 def test_all_load_the_same_number_of_images():
