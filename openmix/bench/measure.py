@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,12 +24,14 @@ class Estimate:
         low: the interval's lower end; the smallest value where there are too few for an interval.
         high: its upper end, likewise.
         n: how many values there are.
+        values: all of them, in the order of the turns.
     """
 
     median: float
     low: float
     high: float
     n: int
+    values: tuple[float, ...] = field(default=(), repr=False, compare=False)
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -50,7 +52,7 @@ def estimate(values: Sequence[float]) -> Estimate:
     while k < (n + 1) // 2 and outside + 2 * math.comb(n, k) * 0.5**n <= 1 - CONFIDENCE:
         outside += 2 * math.comb(n, k) * 0.5**n
         k += 1
-    return Estimate(statistics.median(ordered), ordered[k - 1], ordered[n - k], n)
+    return Estimate(statistics.median(ordered), ordered[k - 1], ordered[n - k], n, tuple(values))
 
 
 def ratios(own: Sequence[float], rival: Sequence[float]) -> list[float]:

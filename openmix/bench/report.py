@@ -70,10 +70,11 @@ class Section:
 
 
 def facts(device: torch.device) -> dict[str, Any]:
-    """Return the machine, the versions and the commit."""
+    """Return the machine, the versions, the commit and the date."""
     run = describe_run("", "", 0, World(device=device))
     return {key: run[key] for key in ("device", "threads", "versions", "git_commit")} | {
-        "cores": torch.multiprocessing.cpu_count()
+        "cores": torch.multiprocessing.cpu_count(),
+        "date": run["start_time"],
     }
 
 
@@ -95,15 +96,20 @@ def _cell(row: Mapping[str, Any], column: str | tuple[str, str]) -> str:
     return "" if value is None else f"{value:{spec}}"
 
 
+def _note(value: Any) -> Any:
+    return ", ".join(f"{name} {each}" for name, each in value.items()) if isinstance(value, Mapping) else value
+
+
 def write_report(out: Path, sections: Sequence[Section], about: Mapping[str, Any]) -> None:
-    """Write ``out`` as JSON and a Markdown page beside it, each in one step.
+    """Write ``out`` as JSON and a Markdown page beside it, each in one step; ``about["warning"]`` heads the page.
 
     Raises:
         WriteError: they cannot be written.
     """
     content = finite({**about, "sections": [asdict(section) for section in sections]})
-    notes = "\n".join(f"- {key}: {value}" for key, value in about.items())
-    page = "# openmix bench\n\n" + "\n".join(markdown(section) for section in sections) + f"\n{notes}\n"
+    warning = f"**{about['warning']}**\n\n" if "warning" in about else ""
+    notes = "\n".join(f"- {key}: {_note(value)}" for key, value in about.items() if key != "warning")
+    page = "# openmix bench\n\n" + warning + "\n".join(markdown(section) for section in sections) + f"\n{notes}\n"
     out.parent.mkdir(parents=True, exist_ok=True)
     for path, text in ((out, json.dumps(content, indent=1) + "\n"), (out.with_suffix(".md"), page)):
         with writing(path):

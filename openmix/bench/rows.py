@@ -1,19 +1,32 @@
 """An estimate in a table: its three numbers as keys of a row, its three columns, and in a sentence."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from openmix.bench.measure import Estimate
 
-__all__ = ["columns_of", "fields_of", "spelt"]
+__all__ = ["columns_of", "fields_of", "rounded", "spelt"]
+
+ENOUGH = 6  # values for an interval
 
 
 def fields_of(key: str, estimate: Estimate) -> dict[str, Any]:
-    """Return a row's keys for an estimate.
+    """Return a row's keys for an estimate, and for the values that it is of, from which anyone can find it anew.
 
-    >>> fields_of("ratio", Estimate(2.0, 1.5, 2.5, 9))
-    {'ratio': 2.0, 'ratio_low': 1.5, 'ratio_high': 2.5, 'ratio_n': 9}
+    >>> fields_of("ratio", Estimate(2.0, 1.5, 2.5, 3, (2.0, 1.5, 2.5)))
+    {'ratio': 2.0, 'ratio_low': 1.5, 'ratio_high': 2.5, 'ratio_n': 3, 'ratio_values': [2.0, 1.5, 2.5]}
     """
-    return {key: estimate.median, f"{key}_low": estimate.low, f"{key}_high": estimate.high, f"{key}_n": estimate.n}
+    found = {key: estimate.median, f"{key}_low": estimate.low, f"{key}_high": estimate.high, f"{key}_n": estimate.n}
+    return {**found, f"{key}_values": rounded(estimate.values)}
+
+
+def rounded(values: Iterable[float]) -> list[float]:
+    """Return the values to four significant digits, as JSON keeps them.
+
+    >>> rounded([0.0123456, 98765.4])
+    [0.01235, 98770.0]
+    """
+    return [float(f"{value:.4g}") for value in values]
 
 
 def columns_of(heading: str, key: str, spec: str) -> dict[str, tuple[str, str]]:
@@ -26,9 +39,12 @@ def columns_of(heading: str, key: str, spec: str) -> dict[str, tuple[str, str]]:
 
 
 def spelt(estimate: Estimate, spec: str) -> str:
-    """Return an estimate for a bar.
+    """Return an estimate for a bar; of few values it has a range, and no interval.
 
     >>> spelt(Estimate(2.0, 1.5, 2.5, 9), ".1f")
     '2.0 (1.5 to 2.5)'
+    >>> spelt(Estimate(2.0, 1.5, 2.5, 3), ".1f")
+    '2.0 (range 1.5 to 2.5)'
     """
-    return f"{estimate.median:{spec}} ({estimate.low:{spec}} to {estimate.high:{spec}})"
+    range_ = "range " if estimate.n < ENOUGH else ""
+    return f"{estimate.median:{spec}} ({range_}{estimate.low:{spec}} to {estimate.high:{spec}})"

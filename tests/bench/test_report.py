@@ -5,9 +5,9 @@ import json
 import pytest
 import torch
 
-from openmix.bench.measure import Estimate
+from openmix.bench.measure import Estimate, estimate
 from openmix.bench.report import Bar, Section, facts, markdown, write_report
-from openmix.bench.rows import columns_of, fields_of
+from openmix.bench.rows import columns_of, fields_of, spelt
 from openmix.errors import WriteError
 
 ROWS = [
@@ -62,8 +62,29 @@ def test_what_was_there_before_is_kept(tmp_path):
     assert out.is_dir()
 
 
+def test_a_warning_is_what_is_read_first(tmp_path):
+    write_report(tmp_path / "speed.json", [SECTION], {"versions": {"a": "1", "b": "2"}, "warning": "Quick."})
+    page = (tmp_path / "speed.md").read_text()
+    assert page.startswith("# openmix bench\n\n**Quick.**\n\n## A step\n")
+    assert page.endswith("\n- versions: a 1, b 2\n") and page.count("Quick.") == 1
+
+
+def test_values_come_with_their_estimate():
+    values = [0.0123456, 2.0, 3.0, 4.0, 5.0, 6.0]
+    row = fields_of("s", estimate(values))
+    assert row["s_values"] == [0.01235, 2.0, 3.0, 4.0, 5.0, 6.0]
+    again = estimate(row["s_values"])
+    assert (again.median, again.n) == (row["s"], row["s_n"])
+    assert again.low == pytest.approx(row["s_low"], rel=1e-3)
+
+
+def test_few_values_have_a_range():
+    assert spelt(estimate([1.0] * 5), ".0f") == "1 (range 1 to 1)"
+    assert spelt(estimate([1.0] * 6), ".0f") == "1 (1 to 1)"
+
+
 def test_facts():
     found = facts(torch.device("cpu"))
     assert found["threads"] == torch.get_num_threads()
     assert {"torch", "openmix", "python"} <= found["versions"].keys()
-    assert found["cores"] >= 1
+    assert found["cores"] >= 1 and found["date"][:2] == "20"
