@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from openmix.bench.measure import Estimate, estimate, ratios
 from openmix.bench.mixers import beside_lerp, methods
 from openmix.bench.recipe import Recipe
 from openmix.bench.report import Bar, Options, Section
-from openmix.bench.rows import columns_of, fields_of, spelt
+from openmix.bench.rows import columns_of, fields_of, rounded, spelt
 from openmix.bench.training import cifar_recipe
 from openmix.data import Loader, TorchLoader
 
@@ -75,6 +75,7 @@ def run(options: Options) -> Section:
     how = (
         f"On {options.device}, ResNet-18 on {'CIFAR-10' if options.data else 'random images of its size'}: a real run "
         f"beside a bare loop with the same fused SGD, precision, memory format and compilation, {block} steps a turn. "
+        "The torch loader's run has no loop beside it, as its workers would load ahead meanwhile. "
         "A mixer's share is its time over that of a bare step of 100 images without mixing, beside which it was timed. "
         "Host syncs are what CUDA's sync debug mode reports from loading a batch to its last hook."
     )
@@ -103,25 +104,26 @@ def suite(checkout: Path, options: Options) -> tuple[list[dict[str, Any]], list[
 def trained(case: str, recipe: Recipe, turns: int, block: int) -> tuple[list[dict[str, Any]], Estimate]:
     """Return a row for each loader and for the bare loop, and how openmix's speed with the resident one is to its.
 
+    With worker processes nothing takes turns: they would load ahead, on the same cores, while a rival has its own.
+
     Args:
         case: what the rows are called.
         recipe: what to train.
         turns: how many count.
         block: steps a turn.
     """
-    rows: list[dict[str, Any]] = []
-    for loader, kind in (("resident", Recipe), ("torch", Workers)):
-        beside = Beside(recipe.rivals(["bare"]), block, recipe.device)
-        kind(**vars(recipe)).train([beside], beside.steps_for(turns + WARMUP))
-        own, bare = (beside.seconds[name][WARMUP:] for name in ("openmix", "bare"))
-        ratio = estimate(ratios(bare, own))
-        rows.append(
-            {"what": case, "by": f"openmix, {loader} loader", **_rate(recipe, own), **fields_of("ratio", ratio)}
-        )
-        if loader == "resident":
-            resident = ratio
-            rows.append({"what": case, "by": "bare loop", **_rate(recipe, bare)})
-    return rows, resident
+
+    def timed(trained: Recipe, rivals: Sequence[str]) -> dict[str, list[float]]:
+        beside = Beside(recipe.rivals(rivals), block, recipe.device)
+        trained.train([beside], beside.steps_for(turns + WARMUP))
+        return {name: seconds[WARMUP:] for name, seconds in beside.seconds.items()}
+
+    resident, workers = timed(recipe, ["bare"]), timed(Workers(**vars(recipe)), [])
+    ratio = estimate(ratios(resident["bare"], resident["openmix"]))
+    own = {"by": "openmix, resident loader", **_rate(recipe, resident["openmix"]), **fields_of("ratio", ratio)}
+    bare = {"by": "bare loop", **_rate(recipe, resident["bare"])}
+    loaded = {"by": "openmix, torch loader", **_rate(recipe, workers["openmix"])}
+    return [{"what": case, **row} for row in (own, bare, loaded)], ratio
 
 
 def _rate(recipe: Recipe, seconds: list[float]) -> dict[str, Any]:
@@ -136,7 +138,13 @@ def shares(recipe: Recipe, turns: int, block: int) -> Iterator[dict[str, Any]]:
     for name, mixer in methods().items():
         own, whole = beside_lerp(lambda mixer=mixer: mixer(x, y), step, turns, block, recipe.device)
         share = estimate(ratios(own, whole))
-        yield {"what": "mixing", "by": name, "ms": estimate(own).median * 1e3, **fields_of("share", share)}
+        yield {
+            "what": "mixing",
+            "by": name,
+            "ms": estimate(own).median * 1e3,
+            "ms_values": rounded(1e3 * s for s in own),
+            **fields_of("share", share),
+        }
 
 
 def host_syncs(recipe: Recipe, warmup: int = 5, steps: int = 20) -> tuple[dict[str, Any], Bar]:

@@ -96,7 +96,20 @@ def test_both_loaders_train_beside_the_bare_loop(recipe):
     by = {row["by"]: row for row in rows}
     assert list(by) == ["openmix, resident loader", "bare loop", "openmix, torch loader"]
     assert {row["images_per_s_n"] for row in rows} == {4}
+    assert "ratio" not in by["openmix, torch loader"]
     assert ratio.median == by["openmix, resident loader"]["ratio"]
+
+
+def test_nothing_takes_turns_with_worker_processes(recipe, monkeypatch):
+    seen = []
+
+    class Noting(gpu.Beside):
+        def before_run(self, runner):
+            seen.append((type(runner.train_dataloader).__name__, list(self.rivals)))
+
+    monkeypatch.setattr(gpu, "Beside", Noting)
+    gpu.trained("tiny", recipe, turns=1, block=1)
+    assert seen == [("ResidentLoader", ["bare"]), ("TorchLoader", [])]
 
 
 def test_a_ratio_is_of_speeds(recipe, monkeypatch):
