@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -21,9 +22,14 @@ def in_fresh_process(function: Callable[..., T], *arguments: Any, environment: M
         environment: variables that the process starts with besides this one's.
     """
     with _variables(environment or {}):
-        pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
+        pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _end_silently_on_ctrl_c)
         with pool:
             return pool.submit(function, *arguments).result()
+
+
+def _end_silently_on_ctrl_c() -> None:
+    """Leave it to the process that waits to say that it was interrupted."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from openmix.bench import bare_start
 from openmix.bench.measure import Estimate, estimate, ratios, take_turns
 from openmix.bench.report import Bar, Options, Section
 from openmix.bench.rows import columns_of, fields_of, spelt
+from openmix.errors import Reported
 
 __all__ = ["run"]
 
@@ -80,7 +81,7 @@ def process(*command: str, says: str = "") -> Callable[[], str]:
     """Return what runs a command to its end and returns what it printed.
 
     Raises:
-        RuntimeError: when called, if the command fails or does not say what it is to say.
+        Reported: when called, if the command fails or does not say what it is to say.
     """
 
     # as users have it: Python keeps what it has compiled, from the round that does not count on
@@ -89,7 +90,7 @@ def process(*command: str, says: str = "") -> Callable[[], str]:
     def call() -> str:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
         if done.returncode or says not in done.stdout:
-            raise RuntimeError(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+            raise Reported(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
 
     return call
@@ -138,7 +139,8 @@ def report(
         "Start",
         "Seconds of a fresh process from before its start to its end, the files in the system's cache, and modules "
         "compiled, as Python keeps them unless it is told not to. The first step is "
-        f"ResNet-18's, 100 images of {'CIFAR-10' if options.data else 'random files in the form of CIFAR-10'} with "
+        f"ResNet-18's on {options.device}, 100 images of "
+        f"{'CIFAR-10' if options.data else 'random files in the form of CIFAR-10'} with "
         "MixUp; both sides have read the training and the validation set by then. The script uses torchvision's data "
         "set (without its MD5 sums), network and transforms and torch's DataLoader without workers. Ratios are medians "
         "of those within a round; from and to are the medians' 95 % intervals.",

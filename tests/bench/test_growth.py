@@ -3,6 +3,9 @@
 import functools
 import json
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -24,9 +27,15 @@ def test_exponents_of_powers(power):
     assert growth.exponent(sizes, [0.1 * n**power for n in sizes]) == pytest.approx(power, abs=1e-9)
 
 
-def test_set_sizes():
+def test_set_sizes(monkeypatch):
+    built = []
+    loader = growth.ResidentLoader
+    monkeypatch.setattr(
+        growth, "ResidentLoader", lambda source, *a, **k: (built.append(len(source)), loader(source, *a, **k))[1]
+    )
     rows = growth.by_set_size((300, 600), QUIET)
     assert [row["n"] for row in rows] == [300, 600, 300, 600]
+    assert built == [100, 300, 600], "the first has what is made once"
     loading = rows[2:]
     expected = growth.exponent([300, 600], [1 / row["images_per_s"] for row in loading])
     assert loading[-1]["exponent"] == pytest.approx(expected)
@@ -110,6 +119,27 @@ def test_memory_where_the_system_does_not_tell(monkeypatch):
     monkeypatch.setattr(memory, "Path", lambda name: Path("/nowhere"))
     found = memory._measured("ResidentLoader", 1000, CPU)
     assert (found["kept_mb"], found["peak_mb"], found["workers_mb"]) == (None, None, None)
+
+
+def test_ctrl_c_ends_a_fresh_process_without_a_word():
+    code = (
+        "import sys, time\n"
+        "from openmix.bench.fresh import in_fresh_process\n"
+        "if __name__ == '__main__':\n"
+        "    try:\n"
+        "        in_fresh_process(exec, 'import time; print(\"begun\", flush=True); time.sleep(60)')\n"
+        "    except KeyboardInterrupt:\n"
+        "        print('interrupted')\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    try:
+        assert process.stdout.readline() == "begun\n"
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal sends it
+        assert process.communicate(timeout=30) == ("interrupted\n", "")
+    finally:
+        process.kill()
 
 
 def test_a_fresh_process_begins_with_the_variables_and_hands_errors_back(monkeypatch):

@@ -22,6 +22,7 @@ from openmix.bench.startup import (
     report,
 )
 from openmix.data.sources import CIFAR10
+from openmix.errors import Reported
 from openmix.models import ResNet_CIFAR
 
 OPTIONS = Options(torch.device("cpu"), quick=True)
@@ -68,7 +69,7 @@ def test_both_come_to_their_first_step(tmp_path):
 @pytest.mark.parametrize("code", ["print('no')", "print('yes'); raise SystemExit(3)"])
 def test_a_process_that_fails_is_no_measurement(code):
     assert process(sys.executable, "-c", "print('yes')", says="yes")() == "yes\n"
-    with pytest.raises(RuntimeError, match="exit code"):
+    with pytest.raises(Reported, match="exit code"):
         process(sys.executable, "-c", code, says="yes")()
 
 
