@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 
-from openmix.bench.measure import estimate, ratios, synchronise
+from openmix.bench.measure import Estimate, estimate, ratios, synchronise
 from openmix.bench.recipe import NO_CHECKPOINT, Recipe
 from openmix.bench.report import Bar, Options, Section
+from openmix.bench.rows import rounded, spelt
 from openmix.bench.training import cifar_recipe
 from openmix.engine.ema import EMAHook
 from openmix.engine.mix_preview import MixPreviewHook
@@ -21,7 +22,8 @@ EMA_BOUND, EPOCH_BOUND = 0.02, 0.01
 EPOCH, RECORDS = 500, 5  # steps of an epoch of configs/classification/cifar10, and a record at every 100th
 TURNS, WARMUP, REPEATS = 24, 2, 7
 HOW = (
-    "ResNet-18 on {images}, batches of {batch}, in a real `Trainer.train()`. EMA: the hook averages in every other "
+    "On {device}: ResNet-18 on {images}, batches of {batch}, in a real `Trainer.train()`. EMA: the hook averages in "
+    "every other "
     "turn ({block} step each), and the share is what a turn with it takes longer than its neighbour without, median "
     "and 95 % interval; beside it what the call itself takes. The others: the median time of a call times how often "
     "it comes in an epoch of the shipped CIFAR-10 recipe, of 500 steps: five records to `metrics.jsonl`, TensorBoard "
@@ -112,9 +114,9 @@ class AfterEachStep(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Put the stopwatches in place."""
-        runner.reporter.train = Stopwatch(runner.reporter.train, self.device)
+        runner._log = Stopwatch(runner._log, self.device)  # with the means, for which it waits
         self.watches = {
-            "record": runner.reporter.train,
+            "record": runner._log,
             "preview": Stopwatch(self.preview.before_train_iter, self.device),
             "checkpoint": Stopwatch(runner.save, self.device),
         }
@@ -139,7 +141,7 @@ def run(options: Options) -> Section:
         "1 % of an epoch of (s)": ("epoch_s", ".1f"),
     }  # fmt: skip
     images = "CIFAR-10" if options.data else "random images of CIFAR-10's size"
-    how = HOW.format(images=images, batch=recipe.batch_size, block=block)
+    how = HOW.format(device=options.device, images=images, batch=recipe.batch_size, block=block)
     return Section("hooks", "What hooks cost", how, columns, [ema, *others], _bars(ema, together))
 
 
@@ -151,7 +153,8 @@ def _average(recipe: Recipe, turns: int, block: int) -> tuple[dict[str, Any], fl
     step, call = estimate(without).median, estimate(hook.own.seconds[WARMUP * block :]).median
     share = estimate([ratio - 1 for ratio in ratios(with_it, without)])
     row = {"what": "EMA", "call_s": call, "calls": 1, "of": "a step", "of_s": step}
-    return {**row, "share": share.median, "low": share.low, "high": share.high}, step
+    row |= {"share": share.median, "low": share.low, "high": share.high, "turns": share.n}
+    return {**row, "with_s_values": rounded(with_it), "without_s_values": rounded(without)}, step
 
 
 def _occasions(recipe: Recipe, epoch: float) -> tuple[list[dict[str, Any]], float]:
@@ -166,6 +169,7 @@ def _occasions(recipe: Recipe, epoch: float) -> tuple[list[dict[str, Any]], floa
     for name, watch in hook.watches.items():
         call, calls = estimate(watch.seconds).median, RECORDS if name == "record" else 1
         rows.append({"what": name, "call_s": call, "calls": calls, "of": "an epoch", "of_s": epoch})
+        rows[-1]["call_s_values"] = rounded(watch.seconds)
     rows.append({"what": "the three", "call_s": sum(row["call_s"] * row["calls"] for row in rows), "calls": 1})
     rows[-1] |= {"of": "an epoch", "of_s": epoch}
     for row in rows:
@@ -177,7 +181,7 @@ def _bars(ema: dict[str, Any], together: float) -> list[Bar]:
     return [
         Bar(
             f"EMA takes at most {EMA_BOUND:.0%} of a step",
-            f"{ema['share']:.2%} ({ema['low']:.2%} to {ema['high']:.2%})",
+            spelt(Estimate(ema["share"], ema["low"], ema["high"], ema["turns"]), ".2%"),
             ema["share"] <= EMA_BOUND,
         ),
         Bar(

@@ -18,7 +18,7 @@ import openmix
 from openmix.bench.fresh import in_fresh_process
 from openmix.bench.measure import Estimate, estimate, ratios, synchronise, take_turns
 from openmix.bench.report import Bar, Options, Section
-from openmix.bench.rows import columns_of, fields_of, spelt
+from openmix.bench.rows import columns_of, fields_of, rounded, spelt
 from openmix.mixers.mixer import Mixer
 
 __all__ = ["BARS", "CLASSES", "KEEP_MEMORY", "SHAPES", "beside_lerp", "calls", "lerp", "methods", "run"]
@@ -97,7 +97,8 @@ def run(options: Options) -> Section:
     return Section(
         "mixers",
         "Mixing",
-        f"One batch of float32 images on {options.device.type}, draws included, beside torch.lerp(x, x[partner], lam) "
+        f"One batch of random float32 images on {options.device.type}, draws included, beside torch.lerp(x, "
+        f"x[partner], lam) "
         "of all images, with which each takes turns. One draw a batch or an image, as each method's authors have it; "
         "freed memory is kept by the process. From and to are the medians' 95 % intervals.",
         {
@@ -122,6 +123,7 @@ def _rows(shape: tuple[int, ...], rounds: int, repeats: int, device: torch.devic
                 "shape": " x ".join(map(str, shape)),
                 "dtype": "float32",
                 "ms": estimate(seconds).median * 1e3,
+                "ms_values": rounded(1e3 * s for s in seconds),
                 **fields_of("ratio_to_lerp", estimate(ratios(seconds, base))),
             }
         )

@@ -9,13 +9,10 @@ from typing import Any
 
 import torch
 from mmengine.hooks import Hook
-from timm.data import Mixup
 from torch import nn
 from torchvision.transforms import v2
 
 from openmix.bench.bare import BareLoop, Batches, hand_written, mixup_draws
-from openmix.bench.timm_loop import TimmLoop
-from openmix.bench.torchvision_loop import TorchvisionLoop
 from openmix.data.loaders import ResidentLoader
 from openmix.data.sources import ArraySource
 from openmix.engine.distributed import World
@@ -28,6 +25,7 @@ __all__ = ["NO_CHECKPOINT", "SGD", "Recipe"]
 
 SGD: dict[str, Any] = {"lr": 0.01, "momentum": 0.9, "weight_decay": 1e-4, "fused": True}
 NEVER = 10**9
+COSINE = {"type": "CosineAnnealingLR", "T_max": 200, "eta_min": 0.0, "by_epoch": True}  # as configs/ have it
 NO_CHECKPOINT = {"interval": NEVER, "by_epoch": False, "save_best": None}  # but at the end
 
 
@@ -92,6 +90,7 @@ class Recipe:
         cfg: dict[str, Any] = {
             "optim_wrapper": {"optimizer": {"type": "SGD", **SGD}, "amp": "bf16" if self.bf16 else None},
             "train_cfg": {"max_iters": steps, "compile": self.compile, "channels_last": self.channels_last},
+            "param_scheduler": COSINE,
             "default_hooks": {"logger": {"interval": NEVER}, "checkpoint": NO_CHECKPOINT},
             "data_preprocessor": {"mean": self.mean, "std": self.std},
             **changes,
@@ -133,7 +132,11 @@ def _bare(recipe: Recipe, batches: Batches) -> BareLoop:
     return BareLoop(net, batches, optimizer, draw, recipe.bf16)
 
 
-def _timm(recipe: Recipe, batches: Batches) -> TimmLoop:
+def _timm(recipe: Recipe, batches: Batches) -> Callable[[], Any]:
+    from timm.data import Mixup  # here, as other rivals need no timm
+
+    from openmix.bench.timm_loop import TimmLoop
+
     mixup = None
     if recipe.alpha is not None:
         mixup = Mixup(mixup_alpha=recipe.alpha, label_smoothing=0.0, num_classes=recipe.source.num_classes)
@@ -141,7 +144,9 @@ def _timm(recipe: Recipe, batches: Batches) -> TimmLoop:
     return TimmLoop(net, batches, optimizer, mixup, recipe.bf16)
 
 
-def _torchvision(recipe: Recipe, batches: Batches) -> TorchvisionLoop:
+def _torchvision(recipe: Recipe, batches: Batches) -> Callable[[], Any]:
+    from openmix.bench.torchvision_loop import TorchvisionLoop
+
     mixup = None if recipe.alpha is None else v2.MixUp(alpha=recipe.alpha, num_classes=recipe.source.num_classes)
     net, optimizer = recipe.network()
     return TorchvisionLoop(net, batches, optimizer, mixup, recipe.bf16)

@@ -14,6 +14,7 @@ from openmix.bench.measure import Estimate, estimate, one_thread
 from openmix.bench.mmengine_loop import train_by_mmengine
 from openmix.bench.recipe import SGD, Recipe
 from openmix.bench.report import Bar, Options, Section
+from openmix.bench.rows import rounded, spelt
 from openmix.data.sources import Synthetic
 from openmix.engine.preprocess import Normalize
 from openmix.engine.settings import Preprocessor
@@ -26,7 +27,8 @@ BATCH, SIZE, BLOCK, WARMUP = 100, 8, 20, 3
 BOUND = 40.0  # µs
 RUNNER = "mmengine's Runner"
 HOW = (
-    "A real `Trainer.train()` on images in memory, 8 x 8, batches of 100, one thread, SGD fused on both sides; after "
+    "A real `Trainer.train()` on a CPU, whatever there is besides, on random images in memory, 8 x 8, batches of "
+    "100, one thread, SGD fused on both sides; after "
     "every 20 of its steps the bare loop does 20. Each turn gives a difference, in µs a step; a row has their median "
     "and its 95 % interval. Of the run no record is kept meanwhile and nothing is saved: part `hooks` has those. "
     "'Engine alone' holds the same task, loader and normalisation against a loop that calls them, then `backward()`, "
@@ -110,6 +112,7 @@ def _row(case: str, network: str, seconds: dict[str, list[float]]) -> dict[str, 
     return {
         "case": case, "network": network, "bare_us": estimate(bare).median * 1e6, "step_us": estimate(own).median * 1e6,
         "beyond_us": beyond.median, "low_us": beyond.low, "high_us": beyond.high, "turns": beyond.n,
+        "step_s_values": rounded(own), "bare_s_values": rounded(bare),
     }  # fmt: skip
 
 
@@ -117,7 +120,7 @@ def _bars(rows: Sequence[dict[str, Any]]) -> list[Bar]:
     return [
         Bar(
             f"{row['case']}, {row['network']}: at most {BOUND:.0f} µs a step beyond the bare loop",
-            f"{row['beyond_us']:.1f} µs ({row['low_us']:.1f} to {row['high_us']:.1f})",
+            spelt(Estimate(row["beyond_us"], row["low_us"], row["high_us"], row["turns"]), ".1f") + " µs",
             row["beyond_us"] <= BOUND,
         )
         for row in rows

@@ -5,9 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from openmix.bench.beside import Beside
-from openmix.bench.measure import estimate, ratios
+from openmix.bench.measure import Estimate, estimate, ratios
 from openmix.bench.recipe import Recipe
 from openmix.bench.report import Bar, Options, Section
+from openmix.bench.rows import rounded, spelt
 from openmix.data.sources import CIFAR10, Synthetic
 from openmix.models import ResNet, ResNet_CIFAR
 
@@ -16,11 +17,15 @@ __all__ = ["cifar_recipe", "compare", "imagenet_recipe", "run"]
 MEDIAN, UPPER = 1.01, 1.03  # of time(openmix) / time(bare loop)
 TURNS, WARMUP = 25, 2
 HOW = (
-    "A real `Trainer.train()`, and after each of its steps one of every rival (20 on a GPU), all on networks of their "
+    "On {device}. A real `Trainer.train()`, and after each of its steps one of every rival (20 on a GPU), all on "
+    "networks of their "
     "own that began equal, in the same precision and memory format, with the same fused SGD; MixUp in all. "
     "The bare loop is written by hand and does nothing else; timm's and torchvision's do at each step what their "
     "`train.py` do, but have the bare loop's batches and a fused optimizer. A ratio is of openmix's time and the "
-    "rival's in one turn: below 1 openmix is faster. Median and 95 % interval; the first {warmup} turns do not count. "
+    "rival's in one turn: below 1 openmix is faster. "
+    "openmix's run has its schedule, a cosine by epochs, but keeps no record and saves no checkpoint meanwhile, "
+    "validates nothing, and has no TensorBoard and no progress bar: part `hooks` has what these cost. "
+    "Median and 95 % interval; the first {warmup} turns do not count. "
     "{images}"
 )
 
@@ -36,7 +41,9 @@ def run(options: Options) -> Section:
         "what": "case", "batch": "batch_size", "loop": "loop", "images/s": ("images_per_s", ".1f"),
         "openmix's time / its": ("ratio", ".3f"), "from": ("low", ".3f"), "to": ("high", ".3f"), "turns": "turns",
     }  # fmt: skip
-    how = HOW.format(warmup=WARMUP, images=f"ResNet-18 sees {images}; ResNet-50 random ones of 224 x 224.")
+    how = HOW.format(
+        device=options.device, warmup=WARMUP, images=f"ResNet-18 sees {images}; ResNet-50 random ones of 224 x 224."
+    )
     bars = [_bar(row) for row in rows if row["loop"] == "bare"]
     return Section("training", "Training, end to end", how, columns, rows, bars)
 
@@ -58,6 +65,7 @@ def compare(case: str, recipe: Recipe, turns: int, block: int | None = None) -> 
     for name, values in seconds.items():
         step = estimate(values)
         row = {"case": case, "batch_size": recipe.batch_size, "loop": name, "step_s": step.median, "turns": step.n}
+        row["step_s_values"] = rounded(values)
         row["images_per_s"] = recipe.batch_size / step.median
         if name != "openmix":
             ratio = estimate(ratios(seconds["openmix"], values))
@@ -97,6 +105,6 @@ def _recipes(options: Options) -> Iterator[tuple[str, Recipe]]:
 def _bar(row: dict[str, Any]) -> Bar:
     return Bar(
         f"{row['case']}: a step takes at most {MEDIAN} times the bare loop's, the interval's upper end at most {UPPER}",
-        f"{row['ratio']:.3f} ({row['low']:.3f} to {row['high']:.3f})",
+        spelt(Estimate(row["ratio"], row["low"], row["high"], row["turns"]), ".3f"),
         row["ratio"] <= MEDIAN and row["high"] <= UPPER,
     )

@@ -12,6 +12,7 @@ from openmix.bench.recipe import Recipe
 from openmix.bench.report import Options
 from openmix.data.sources import Synthetic
 from openmix.engine.ema import EMAHook
+from openmix.engine.mix_preview import MixPreviewHook
 from openmix.models import ConvNet
 
 CPU = torch.device("cpu")
@@ -90,6 +91,16 @@ def test_each_step_has_a_record_a_preview_and_a_checkpoint(tiny: Recipe) -> None
     assert previews == [8, 8, 8]
 
 
+def test_a_record_has_the_means_that_it_waits_for(tiny: Recipe, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    from openmix.engine.trainer import Trainer
+
+    log = Trainer._log
+    monkeypatch.setattr(Trainer, "_log", lambda self: (setattr(clock, "now", clock.now + 3), log(self)))
+    hook = AfterEachStep(MixPreviewHook(), CPU)
+    tiny.train([hook], 2, default_hooks={"logger": {"interval": 1}}, vis_backends=[])
+    assert hook.watches["record"].seconds == [3, 3]
+
+
 def test_the_part_on_a_tiny_network(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hooks, "cifar_recipe", lambda options, batch_size: tiny)
     section = hooks.run(Options(CPU, quick=True, say=lambda line: None))
@@ -98,6 +109,7 @@ def test_the_part_on_a_tiny_network(tiny: Recipe, monkeypatch: pytest.MonkeyPatc
     each = [rows[name] for name in ("record", "preview", "checkpoint")]
     assert [row["calls"] for row in each] == [5, 1, 1]
     whole = rows["the three"]
+    assert all(len(row["call_s_values"]) == hooks.REPEATS for row in each)
     assert whole["share"] == pytest.approx(sum(row["share"] for row in each))
     assert whole["epoch_s"] == pytest.approx(100 * whole["share"] * whole["of_s"])
     assert each[0]["of_s"] == pytest.approx(500 * rows["EMA"]["of_s"])
@@ -105,6 +117,6 @@ def test_the_part_on_a_tiny_network(tiny: Recipe, monkeypatch: pytest.MonkeyPatc
 
 
 def test_bars_bound_shares() -> None:
-    ema = {"share": 0.02, "low": 0.0, "high": 0.1}
+    ema = {"share": 0.02, "low": 0.0, "high": 0.1, "turns": 9}
     assert [bar.met for bar in hooks._bars(ema, 0.01)] == [True, True]
     assert [bar.met for bar in hooks._bars({**ema, "share": 0.0201}, 0.0101)] == [False, False]

@@ -26,11 +26,12 @@ def test_a_row_is_the_median_difference_in_microseconds_after_the_warm_up() -> N
     row = step._row("MixUp", "a net", {"openmix": own, "bare": bare})
     assert row["turns"] == 5
     assert [row[k] for k in ("beyond_us", "low_us", "high_us", "bare_us")] == pytest.approx([30, 10, 99, 200])
+    assert row["step_s_values"] == own[step.WARMUP :] and row["bare_s_values"] == bare[step.WARMUP :]
 
 
 def test_bars_are_of_openmix_alone() -> None:
     rows = [
-        {"case": case, "network": "n", "beyond_us": beyond, "low_us": 1.0, "high_us": 99.0}
+        {"case": case, "network": "n", "beyond_us": beyond, "low_us": 1.0, "high_us": 99.0, "turns": 9}
         for case, beyond in (("MixUp", 40.0), ("engine alone", 40.1), (step.RUNNER, 1.0))
     ]
     assert [(bar.text.split(",")[0], bar.met) for bar in step._bars(rows)] == [("MixUp", True), ("engine alone", False)]
@@ -85,4 +86,4 @@ def test_the_part(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {row["network"] for row in section.rows} == {"perceptron", "ConvNet([2])"}
     assert len(section.rows) == len(said) == 8 and len(section.bars) == 6
     keys = {column if isinstance(column, str) else column[0] for column in section.columns.values()}
-    assert all(keys == row.keys() and 0 < row["bare_us"] < 1e6 for row in section.rows)
+    assert all(keys <= row.keys() and 0 < row["bare_us"] < 1e6 for row in section.rows)

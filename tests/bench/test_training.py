@@ -34,12 +34,13 @@ def test_ratios_are_of_one_turn_and_the_warm_up_does_not_count(tiny: Recipe, mon
     rows = {row["loop"]: row for row in training.compare("tiny", tiny, 3)}
     assert rows["openmix"]["images_per_s"] == 8 / 2.0 and "ratio" not in rows["openmix"]
     assert [rows[name]["ratio"] for name in ("bare", "timm", "torchvision")] == [2.0, 1.0, 0.5]
+    assert {name: row["step_s_values"] for name, row in rows.items()} == times
     assert (rows["bare"]["low"], rows["bare"]["high"], rows["bare"]["turns"]) == (1.0, 2.0, 3)
 
 
 @pytest.mark.parametrize(("ratio", "high", "met"), [(1.01, 1.03, True), (1.011, 1.02, False), (1.0, 1.031, False)])
 def test_a_bar_bounds_the_median_and_the_interval(ratio: float, high: float, met: bool) -> None:
-    assert training._bar({"case": "c", "ratio": ratio, "low": 0.9, "high": high}).met is met
+    assert training._bar({"case": "c", "ratio": ratio, "low": 0.9, "high": high, "turns": 25}).met is met
 
 
 def test_the_part_on_a_tiny_network(tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
