@@ -63,29 +63,38 @@ def test_unknown_part(run, seen, tmp_path):
 def test_data(run, seen, tmp_path):
     code, _, err = run("bench", "loaders", "--data", tmp_path / "nowhere")
     assert code == 2
-    assert err.startswith(f"error: --data: {tmp_path / 'nowhere'} holds no cifar-10-batches-py; ")
+    assert err.startswith(f"error: --data: {tmp_path / 'nowhere'} holds no cifar-10-batches-py with data_batch_1 ")
     assert run("bench", "loaders")[0] == 0
     assert "random images" in json.loads((tmp_path / "speed.json").read_text())["data"]
     (tmp_path / "data" / "cifar10" / "cifar-10-batches-py").mkdir(parents=True)
+    (tmp_path / "data" / "cifar10" / "cifar-10-batches-py" / "data_batch_1").touch()
     assert run("bench", "loaders")[0] == 0
-    assert json.loads((tmp_path / "speed.json").read_text())["data"] == "CIFAR-10"
+    assert json.loads((tmp_path / "speed.json").read_text())["data"].startswith("CIFAR-10")
     elsewhere = tmp_path / "elsewhere"
     (elsewhere / "cifar-10-batches-py").mkdir(parents=True)
+    code, _, err = run("bench", "loaders", "--data", elsewhere)
+    assert code == 2 and "data_batch_1" in err  # an empty folder is not the data set
+    (elsewhere / "cifar-10-batches-py" / "data_batch_1").touch()
     assert run("bench", "loaders", "--data", elsewhere)[0] == 0
     assert [str(options.data) for _, options in seen] == ["None", "data/cifar10", str(elsewhere)]
 
 
 def test_quick(run, seen, tmp_path):
-    assert run("bench", "loaders", "--quick")[0] == 0
-    assert seen[0][1].quick
-    assert "say nothing" in (tmp_path / "speed.md").read_text()
+    (tmp_path / "speed.json").write_text("of a whole day")
+    code, out, _ = run("bench", "loaders", "--quick")
+    assert code == 0 and seen[0][1].quick
+    assert "min left" not in out and out.index("say nothing") < out.index("## Part loaders")
+    assert (tmp_path / "speed_quick.md").read_text().startswith(f"# openmix bench\n\n**{bench.QUICK}**\n")
+    assert (tmp_path / "speed.json").read_text() == "of a whole day"
+    assert run("bench", "loaders", "--quick", "--out", "here.json")[0] == 0
+    assert (tmp_path / "here.md").is_file()
 
 
 @pytest.mark.parametrize(
     ("out", "message"),
     [
         ("speed.txt", "--out takes a name that ends in .json, not speed.txt"),
-        ("file/speed.json", "--out: cannot write file/speed.json: "),
+        ("file/speed.json", "--out: cannot write file/speed.json: file is not a folder"),
         ("folder.json", "--out: cannot write folder.json: it is a folder"),
         ("page.json", "--out: cannot write page.json: it is a folder"),
     ],
@@ -109,18 +118,79 @@ def test_a_new_folder_is_made_and_an_earlier_report_replaced(run, seen, tmp_path
     assert sorted(p.name for p in out.parent.iterdir()) == ["figures.json", "figures.md"]
 
 
-def test_what_was_measured_before_a_part_fails_is_kept(run, seen, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (bench.UserError("hooks cannot be measured"), 2, "error: hooks cannot be measured"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (
+            ModuleNotFoundError("No module named 'timm'", name="timm"),
+            1,
+            "error: part hooks wants a package that cannot",
+        ),
+    ],
+)
+def test_what_was_measured_before_a_part_fails_is_kept(run, seen, tmp_path, monkeypatch, error, code, said):
     module = bench.import_module
+    (tmp_path / "speed.json").write_text("an earlier one")
 
     def failing(name):
         if name.endswith("hooks"):
-            raise bench.UserError("hooks cannot be measured")
+            raise error
         return module(name)
 
     monkeypatch.setattr(bench, "import_module", failing)
-    code, _, err = run("bench", "loaders", "hooks", "step")
-    assert (code, err) == (2, "error: hooks cannot be measured\n")
-    assert [s["name"] for s in json.loads((tmp_path / "speed.json").read_text())["sections"]] == ["step", "loaders"]
+    found, _, err = run("bench", "loaders", "hooks", "step")
+    assert found == code
+    assert err.startswith(f"what was measured before is in speed.part.json\n{said}")
+    partial = json.loads((tmp_path / "speed.part.json").read_text())
+    assert [s["name"] for s in partial["sections"]] == ["step", "loaders"]
+    assert (tmp_path / "speed.json").read_text() == "an earlier one"
+    monkeypatch.setattr(bench, "import_module", module)
+    assert run("bench", "step")[0] == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["speed.json", "speed.md"]
+
+
+def test_no_part_was_measured(run, seen, tmp_path, monkeypatch):
+    def failing(name):
+        raise bench.UserError("no")
+
+    monkeypatch.setattr(bench, "import_module", failing)
+    code, _, err = run("bench", "step")
+    assert (code, err) == (2, "error: no\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_our_own_is_not_a_missing_package(run, seen, monkeypatch):
+    def failing(name):
+        raise ImportError("cannot import name 'x'", name="openmix.bench.step")
+
+    monkeypatch.setattr(bench, "import_module", failing)
+    with pytest.raises(ImportError):
+        run("bench", "step")
+
+
+def test_the_command_and_how_long_it_took_are_kept(run, seen, tmp_path):
+    assert run("bench", "step", "--quick", "--out", "a.json")[0] == 0
+    found = json.loads((tmp_path / "a.json").read_text())
+    assert found["command"] == "openmix bench step --quick"
+    assert found["duration"] == "0.0 min"
+
+
+def test_time_left(monkeypatch):
+    now = {"s": 0.0}
+    monkeypatch.setattr(bench.time, "perf_counter", lambda: now["s"])
+    parts = {name: bench.Part("", minutes) for name, minutes in (("a", 4), ("b", 8), ("c", 2))}
+    clock = bench.Clock(parts, quick=False)
+    left = []
+    for name, minute in (("a", 0), ("a", 3), ("a", 9), ("b", 8), ("b", 12), ("b", 99), ("c", 40), ("c", 99)):
+        now["s"] = 60.0 * minute
+        clock.comes_to(name)
+        left.append(clock.left())
+    # a took twice its time, so b and c would; with b, all took 40 / 12 of theirs
+    expected = [14, 11, 10, 20, 16, 4, 7, 1]
+    assert left == [f", about {n} min left" for n in expected]
+    assert bench.Clock(parts, quick=True).left() == ""
 
 
 class TestGPU:
