@@ -3,7 +3,7 @@
 from typing import Any
 
 from mmengine.hooks import Hook
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from openmix.engine.sharding import local
@@ -11,6 +11,8 @@ from openmix.models.averages import move
 from openmix.registry import HOOKS
 
 __all__ = ["EMAHook"]
+
+Place = tuple[dict[str, Any], str]  # a module's table of tensors, and the name in it
 
 
 @HOOKS.register_module()
@@ -31,13 +33,12 @@ class EMAHook(Hook):
         if not 0 < momentum < 1:
             raise ValueError(f"momentum must be in (0, 1), got {momentum}")
         self.momentum = momentum
-        self._pairs: tuple[list[Tensor], list[Tensor]] = [], []
+        self._places: tuple[list[Place], list[Place]] = [], []
 
     def before_run(self, runner: Any) -> None:
         """Make room for the average; a resumed run loads its own after this."""
         runner.ema = AveragedModel(runner.wrapped.to_average(), use_buffers=True)
-        # a network's tensors stay what they are through a run: to look for them takes longer than to average them
-        self._pairs = _tensors(runner.ema.module), _tensors(runner.task)
+        self._places = _places(runner.ema.module), _places(runner.task)
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Move the average on."""
@@ -45,10 +46,16 @@ class EMAHook(Hook):
 
     def move(self, average: AveragedModel) -> None:
         """Take a step."""
-        averages, news = ([local(tensor) for tensor in tensors] for tensors in self._pairs)
+        averages, news = ([local(table[name]) for table, name in places] for places in self._places)
         move(averages, news, self.momentum if average.n_averaged else 1.0)
         average.n_averaged += 1
 
 
-def _tensors(network: nn.Module) -> list[Tensor]:
-    return [*network.parameters(), *network.buffers()]
+def _places(network: nn.Module) -> list[Place]:
+    """Return where a network's tensors are found, each once; a module may put another tensor into a buffer's place.
+
+    To look for them at every step would take longer than to average them.
+    """
+    tables = [table for m in network.modules() for table in (m._parameters, m._buffers)]
+    found = {id(tensor): (table, name) for table in tables for name, tensor in table.items() if tensor is not None}
+    return list(found.values())

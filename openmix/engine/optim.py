@@ -33,7 +33,7 @@ PLACES: dict[str, Callable[[Any, Callable[[float], int]], list[Any]]] = {
 }
 # the optimizers that have one kernel for all their parameters, and what cannot go with it
 FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
-OTHER_WAYS = ("foreach", "capturable", "differentiable")
+OTHER_WAYS = ("foreach", "capturable", "differentiable", "dampening")
 # rates that a schedule has of its own, for which a group's lr_mult counts as well
 RATES = ("max_lr", "base_lr")
 # and those that it cannot turn
@@ -47,6 +47,7 @@ def build_optimizer(cfg: OptimWrapper, task: Task) -> Optimizer:
         groups = split_groups(groups, task, ParamwiseCfg(**cfg.paramwise_cfg))
     optimizer = build({**_fused(cfg.optimizer, groups), **cfg.optimizer}, OPTIMIZERS, params=groups)
     apply_multipliers(optimizer)
+    begin_momentum(optimizer)
     return optimizer
 
 
@@ -57,10 +58,27 @@ def _fused(arguments: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) ->
     """
     parameters = [p for group in groups for p in group["params"]]
     chosen = any(arguments.get(way) for way in OTHER_WAYS) or "fused" in arguments
-    takes = lookup(arguments.get("type"), OPTIMIZERS) in FUSED and all(
-        p.is_floating_point() and p.device.type in ("cpu", "cuda") and local(p) is p for p in parameters
-    )
+    takes = lookup(arguments.get("type"), OPTIMIZERS) in FUSED and all(map(_is_fusible, parameters))
     return {"fused": True} if takes and not chosen else {}
+
+
+def _is_fusible(p: Tensor) -> bool:
+    """Tell whether fused kernels take a parameter: real, whole, and without gaps in memory, through which they walk."""
+    dense = torch.empty_like(p).stride() == p.stride()
+    return p.is_floating_point() and p.device.type in ("cpu", "cuda") and local(p) is p and dense
+
+
+def begin_momentum(optimizer: Optimizer) -> None:
+    """Let fused SGD's momentum begin with zeros, which comes to the same, where it has not begun.
+
+    Its kernel takes either all of a group's or none: a parameter whose first gradient comes later than those of others,
+    as of a layer that is thawed, would end the run.
+    """
+    for group in optimizer.param_groups if isinstance(optimizer, torch.optim.SGD) else ():
+        if group["fused"] and group["momentum"] and not group["dampening"]:
+            for p in group["params"]:
+                if optimizer.state[p].get("momentum_buffer") is None:
+                    optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
 
 
 def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
@@ -103,6 +121,7 @@ def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None
         for parameter in group["params"]:
             one = optimizer.state.get(parameter, {})
             one.update({name: _lying_as(parameter, value) for name, value in one.items()})
+    begin_momentum(optimizer)
 
 
 def _lying_as(parameter: Tensor, value: Any) -> Any:

@@ -60,6 +60,8 @@ class Normalize(nn.Module):
             return constants
         key = id(constants), images.shape[1:]
         if key not in self._filled:
+            if len(self._filled) >= 8:  # images of many sizes
+                self._filled.clear()
             self._filled[key] = constants.expand(images.shape[1:]).contiguous()
         return self._filled[key]
 

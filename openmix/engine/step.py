@@ -42,20 +42,24 @@ class TrainStep:
         self.optimizer = optimizer
         self.settings = settings
         self.device = device
-        self.parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        # what only watches a network must not have a say in how far that moves: each is clipped by itself
-        parts = (
-            [g for g in optimizer.param_groups if (g.get("name") == WATCHING) is watches] for watches in (False, True)
-        )
-        self.clipped_apart = [[p for group in part for p in group["params"]] for part in parts if part]
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.amp == "fp16")
         self.finite = FiniteCheck(device)
         self.fused = any(group.get("fused") for group in optimizer.param_groups)
-        dtypes = dict.fromkeys(p.dtype for p in self.parameters)
-        self.by_dtype = [[p for p in self.parameters if p.dtype == dtype] for dtype in dtypes]
         self.none, self.one = torch.zeros((), device=device), torch.ones((), device=device)
         self.sharded, self.on_gpu = is_sharded(model), device.type == "cuda"
         self.names: tuple[str, ...] = ()
+        self._gather()
+
+    def _gather(self) -> None:
+        """Look at which parameters the optimizer moves; a hook may add a group to them later."""
+        groups = self.optimizer.param_groups
+        self.groups = len(groups)
+        self.parameters = [p for group in groups for p in group["params"]]
+        # what only watches a network must not have a say in how far that moves: each is clipped by itself
+        parts = ([g for g in groups if (g.get("name") == WATCHING) is watches] for watches in (False, True))
+        self.clipped_apart = [[p for group in part for p in group["params"]] for part in parts if part]
+        dtypes = dict.fromkeys(p.dtype for p in self.parameters)
+        self.by_dtype = [[p for p in self.parameters if p.dtype == dtype] for dtype in dtypes]
 
     def __call__(self, micro_batches: Sequence[tuple[StepContext, Batch]]) -> Sequence[Tensor]:
         """Do one step and return the mean of what the task reports, in the order of :attr:`names`, on the device.
@@ -63,6 +67,8 @@ class TrainStep:
         Raises:
             NonFiniteError: on a CPU at once; on a GPU :attr:`finite` knows of it later, as nothing waits for that.
         """
+        if len(self.optimizer.param_groups) != self.groups:
+            self._gather()
         reports, losses = [], []
         for i, (context, batch) in enumerate(micro_batches):
             last = i + 1 == len(micro_batches)
@@ -77,7 +83,11 @@ class TrainStep:
             losses.append(outputs["loss"].detach())
             reports.append([value.detach() for value in outputs.values()])
         bad = self._clipped(losses)
-        self.finite(bad, losses, micro_batches)
+        try:
+            self.finite(bad, losses, micro_batches)
+        except NonFiniteError:
+            self._drop_gradients()  # who goes on does so without them
+            raise
         if self.scaler.is_enabled():
             self.scaler.step(self.optimizer)
             self.scaler.update()
@@ -85,11 +95,14 @@ class TrainStep:
             if self.fused and not self.finite.waits:  # as a scaler tells them
                 self.optimizer.found_inf = bad  # type: ignore[attr-defined]
             self.optimizer.step()
-        for parameter in self.parameters:  # as zero_grad does, in a fifth of its time
-            parameter.grad = None
+        self._drop_gradients()
         if len(reports) == 1:
             return reports[0]
         return torch.stack([torch.stack(report).float() for report in reports]).mean(0).unbind()
+
+    def _drop_gradients(self) -> None:
+        for parameter in self.parameters:  # as zero_grad does, in a fifth of its time
+            parameter.grad = None
 
     def _backward(self, context: StepContext, batch: Batch, count: int) -> Mapping[str, Tensor]:
         """Run the task forward and backward on one of ``count`` micro-batches, and return what it reports."""
@@ -124,9 +137,11 @@ class TrainStep:
             gradients = [p.grad for p in alike if p.grad is not None]
             if self.sharded:
                 gradients = [local(gradient) for gradient in gradients]
-            # what loss scaling asks: one call for all of them; it multiplies by 1 besides, which changes nothing
-            if gradients:
-                torch._amp_foreach_non_finite_check_and_unscale_(gradients, bad, self.one)
+            try:  # what loss scaling asks: one call for all of them; it multiplies by 1 besides, which changes nothing
+                if gradients:
+                    torch._amp_foreach_non_finite_check_and_unscale_(gradients, bad, self.one)
+            except NotImplementedError:  # of sparse or complex numbers
+                bad.copy_(torch.maximum(bad, _bad_one_by_one(gradients)))
         if self.sharded:  # where each process knows its part alone
             bad = sum_over_ranks(bad)
         if not self.finite.waits:
@@ -143,6 +158,12 @@ class TrainStep:
         """
         if self.scaler.is_enabled() and self.scaler.get_scale() < SMALLEST_SCALE:
             raise NonFiniteError("the gradient overflows in fp16 at any loss scale; try --amp bf16, or a smaller lr")
+
+
+def _bad_one_by_one(gradients: Sequence[Tensor]) -> Tensor:
+    """Return 0 if gradients of whatever kind are finite, else 1."""
+    dense = [gradient.coalesce().values() if gradient.is_sparse else gradient for gradient in gradients]
+    return (~torch.stack([gradient.abs().sum().isfinite() for gradient in dense]).all()).float()
 
 
 def seed_global(seed: int, device: torch.device) -> None:

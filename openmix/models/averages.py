@@ -39,10 +39,14 @@ def move(averages: Sequence[Tensor], news: Sequence[Tensor], share: float) -> No
     torch's AveragedModel goes from one to the next, and asks at each of them whether it is the first time.
     """
     pairs = list(zip(averages, news, strict=True))
-    real = [(a, b.detach()) for a, b in pairs if a.is_floating_point()]
+    real = [(a, b.detach()) for a, b in pairs if _has_fractions(a)]
     torch._foreach_lerp_([a for a, _ in real], [b for _, b in real], share)
-    if whole := [(a, b) for a, b in pairs if not a.is_floating_point()]:
+    if whole := [(a, b) for a, b in pairs if not _has_fractions(a)]:
         torch._foreach_copy_([a for a, _ in whole], [b for _, b in whole])
+
+
+def _has_fractions(a: Tensor) -> bool:
+    return a.is_floating_point() or a.is_complex()
 
 
 def _tensors(network: nn.Module, buffers: bool) -> list[Tensor]:

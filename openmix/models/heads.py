@@ -67,9 +67,8 @@ class ClsHead(nn.Module):
         if not isinstance(target, MixTarget):
             if target.ndim != 1:
                 raise ValueError(f"labels must be int64 (B,) or a MixTarget, got shape {tuple(target.shape)}")
-            if isinstance(self.criterion, MixCrossEntropy):
-                return self.criterion.of_labels(logits, target)
-            target = MixTarget(target.unsqueeze(1), torch.ones(len(target), 1, device=target.device))
+            if type(self.criterion) is not MixCrossEntropy:  # which alone takes plain labels as they are
+                target = MixTarget(target.unsqueeze(1), torch.ones(len(target), 1, device=target.device))
         return self.criterion(logits, target)
 
 

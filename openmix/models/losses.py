@@ -55,13 +55,14 @@ class MixCrossEntropy(MixLoss):
     def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__(label_smoothing)
 
-    def forward(self, logits: Tensor, target: MixTarget, reduction: Reduction = "mean") -> Tensor:
-        """Return the loss of logits (B, C): 0-d, or (B,) for reduction 'none'."""
-        return mix_cross_entropy(logits, target, self.label_smoothing, reduction)
+    def forward(self, logits: Tensor, target: MixTarget | Tensor, reduction: Reduction = "mean") -> Tensor:
+        """Return the loss of logits (B, C): 0-d, or (B,) for reduction 'none'.
 
-    def of_labels(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean loss of logits (B, C) with int64 labels (B,), in half the operations."""
-        return cross_entropy(logits, labels, self.label_smoothing)
+        Of int64 labels (B,) it is the mean, in half the operations.
+        """
+        if isinstance(target, Tensor):
+            return cross_entropy(logits, target, self.label_smoothing)
+        return mix_cross_entropy(logits, target, self.label_smoothing, reduction)
 
 
 class MixBinaryCrossEntropy(MixLoss):

@@ -71,6 +71,9 @@ def cross_entropy(logits: Tensor, labels: Tensor, label_smoothing: float = 0.0) 
     >>> cross_entropy(torch.zeros(1, 2), torch.tensor([1]))
     tensor(0.6931)
     """
+    _check_smoothing(label_smoothing)
+    if logits.ndim != 2:
+        raise ValueError(f"logits must be (B, C), got shape {tuple(logits.shape)}")
     if labels.dtype != torch.int64 or labels.shape != logits.shape[:1]:
         got = f"{labels.dtype} of shape {tuple(labels.shape)}"
         raise ValueError(f"labels must be int64 (B,) with B = {len(logits)}, as many as logits, got {got}")

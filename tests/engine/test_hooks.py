@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 from mmengine.hooks import Hook
+from torch import nn
 
+from openmix.engine.ema import EMAHook
 from openmix.engine.hooks import HookList
 from openmix.registry import HOOKS
 
@@ -248,3 +250,24 @@ def test_points_at_which_nobody_acts_cost_nothing():
     hooks("after_run")
     assert calls == ["the run"]
     assert [len(hooks._at[p]) for p in ("before_train_iter", "after_run")] == [0, 1]
+
+
+def test_averages_follow_what_a_module_puts_in_a_buffers_place():
+    """As DINO's centre: another tensor each step."""
+    from types import SimpleNamespace
+
+    class Centre(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(2, 2)
+            self.register_buffer("centre", torch.zeros(2))
+
+    task = Centre()
+    runner = SimpleNamespace(task=task, wrapped=SimpleNamespace(to_average=lambda: task))
+    hook = EMAHook(momentum=0.5)
+    hook.before_run(runner)
+    for value in (1.0, 3.0):
+        task.centre = torch.full((2,), value)
+        hook.after_train_iter(runner, 0)
+    assert torch.equal(runner.ema.module.centre, torch.full((2,), 2.0))
+    assert torch.equal(runner.ema.module.layer.weight, task.layer.weight)

@@ -55,6 +55,56 @@ def by_hand(task: Task, batches: list[Batch], max_norm: float | None = None) -> 
     return [p - 0.5 * scale * g for p, g in zip(task.parameters(), gradient, strict=True)]
 
 
+def test_a_group_that_is_added_later():
+    """Its gradients are looked at and dropped like the others'."""
+    task, late = Linear(), nn.Parameter(torch.zeros(3))
+    step = step_of(task)
+    step([batch(0)])
+    step.optimizer.add_param_group({"params": [late]})
+    original = task.forward
+    task.forward = lambda *args: {**(out := original(*args)), "loss": out["loss"] + late.sum()}
+    for _ in range(4):
+        step([batch(0)])
+    assert late.grad is None and torch.equal(late, torch.full((3,), -2.0))
+    task.forward = lambda *args: {**(out := original(*args)), "loss": out["loss"] + (late + 2).sqrt().sum()}
+    with pytest.raises(NonFiniteError):
+        step([batch(0)])
+
+
+def test_after_a_step_that_was_no_number_others_go_on():
+    task = Linear()
+    step, (context, good) = step_of(task), batch(0)
+    with pytest.raises(NonFiniteError):
+        step([(context, Batch((good.images / 0,), good.labels, good.index))])
+    before = task.layer.weight.clone()
+    step([(context, good)])
+    assert task.layer.weight.isfinite().all() and not torch.equal(task.layer.weight, before)
+
+
+@pytest.mark.parametrize("bad", [False, True])
+def test_sparse_and_complex_gradients_are_looked_at(bad):
+    class Odd(Task):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.phase = (
+                nn.Embedding(5, 2, sparse=True),
+                nn.Parameter(torch.zeros(2, dtype=torch.complex64)),
+            )
+
+        def forward(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
+            scale = float("inf") if bad else 1.0
+            return {"loss": self.table(batch.labels).sum() + torch.view_as_real(self.phase).sum() * scale}
+
+    task = Odd()
+    step = TrainStep(task, torch.optim.SGD(task.parameters(), lr=0.5), OptimWrapper(SGD), CPU)
+    if bad:
+        with pytest.raises(NonFiniteError):
+            step([batch(0)])
+    else:
+        step([batch(0)])
+        assert torch.equal(task.phase.detach(), torch.full((2,), -0.5 - 0.5j))
+
+
 def test_what_only_watches_is_clipped_by_itself():
     """A probe's gradient, however large, must not shorten the step of the network that it watches."""
 

@@ -170,3 +170,17 @@ def test_how_the_classifier_begins(init, std, has_bias):
 def test_an_unknown_beginning():
     with pytest.raises(ValueError, match="init must be one of normal, he, torch, torch_no_bias, got 'xavier'"):
         ClsHead(5, 4, init="xavier")
+
+
+def test_a_loss_of_ones_own_is_called_for_plain_labels_too():
+    class Own(MixCrossEntropy):
+        def forward(self, logits, target, reduction="mean"):
+            assert isinstance(target, MixTarget)
+            return super().forward(logits, target, reduction) * 0 + 123
+
+    labels = torch.tensor([1, 2])
+    assert ClsHead(6, 3, loss=Own()).loss(torch.zeros(2, 6), labels) == 123
+    seen, head = [], ClsHead(6, 3)
+    head.criterion.register_forward_hook(lambda *args: seen.append(1))
+    head.loss(torch.zeros(2, 6), labels)
+    assert seen == [1]

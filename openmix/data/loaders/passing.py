@@ -41,6 +41,9 @@ def _made(
 
 def _packed(tensor: Tensor) -> np.ndarray | Tensor:
     """Return what is small as an array, which goes into the message as its bytes; the rest is left to torch."""
-    if tensor.nbytes > SMALL or not tensor.is_contiguous() or tensor.dtype == torch.bfloat16:  # numpy has none
+    if tensor.nbytes > SMALL or not tensor.is_contiguous():
         return tensor
-    return tensor.numpy().copy()  # as torch frees a tensor's memory where it moves another part of that to a file
+    try:
+        return tensor.numpy().copy()  # as torch frees a tensor's memory where it moves another part of that to a file
+    except (TypeError, RuntimeError):  # of a kind that numpy has not, such as bfloat16
+        return tensor
