@@ -23,11 +23,11 @@ class Part(NamedTuple):
 
 PARTS = {
     "step": Part("what a training step costs beyond a bare loop's, on a toy network", 1),
-    "training": Part("ResNet-18 on CIFAR-10 and ResNet-50 at 224 pixels beside a bare loop and timm's", 8),
+    "training": Part("ResNet-18 on CIFAR-10 and ResNet-50 at 224 pixels beside a bare loop and timm's", 3),
     "loaders": Part("images/s of the loaders beside torchvision's data set and torch's DataLoader", 3),
     "mixers": Part("each mixing method beside torch.lerp, timm and torchvision", 2),
-    "hooks": Part("what averaging weights, logging, previews and checkpoints cost", 4),
-    "growth": Part("cost against batch size, processes and data set size; memory", 7),
+    "hooks": Part("what averaging weights, logging, previews and checkpoints cost", 2),
+    "growth": Part("cost against batch size, processes and data set size; memory", 4),
     "startup": Part("from the command to its help and to the first step", 2),
 }
 GPU = {"gpu": Part("what a CUDA device is wanted for: its tests, ResNet-18, every mixer's share, host syncs", 12)}

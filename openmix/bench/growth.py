@@ -86,7 +86,7 @@ def run(options: Options) -> Section:
 
 def by_batch_size(options: Options) -> list[Row]:
     """Return images/s of a run for each batch size, which take turns of a run each."""
-    rounds, images = (1, 400) if options.quick else (7, 4000)
+    rounds, images = (1, 400) if options.quick else (6, 2000)
     source = Synthetic(10, IMAGE, 1000)
     rates: dict[int, list[float]] = {size: [] for size in BATCHES}
     for number in range(rounds):
@@ -104,7 +104,7 @@ def by_batch_size(options: Options) -> list[Row]:
 def by_processes(options: Options) -> list[Row]:
     """Return images/s of a run on one process and on two, which take turns of a run each."""
     processes = PROCESSES if options.device.type == "cpu" or torch.cuda.device_count() > 1 else PROCESSES[:1]
-    rounds, steps = (1, 6) if options.quick else (6, 60)
+    rounds, steps = (1, 6) if options.quick else (6, 30)
     rates: dict[int, list[float]] = {n: [] for n in processes}
     for number in range(rounds):
         options.say(f"{' and '.join(map(str, processes))} processes, round {number + 1} of {rounds}")
