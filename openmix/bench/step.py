@@ -77,10 +77,11 @@ class TaskLoop:
         while True:
             for shard, batch in self.loader.epoch(epoch):
                 context = StepContext(0, epoch, step, shard, 0.0)
-                self.task(self.normalize.batch(batch), context)["loss"].backward()
-                self.optimizer.step()
+                loss = self.task(self.normalize.batch(batch), context)["loss"]
                 for parameter in self.parameters:
                     parameter.grad = None
+                loss.backward()
+                self.optimizer.step()
                 step += 1
                 yield
             epoch += 1

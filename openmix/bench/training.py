@@ -93,8 +93,8 @@ def _recipes(options: Options) -> Iterator[tuple[str, Recipe]]:
     """Yield every case; the batches are small on CPUs, where a step of the shipped recipes takes seconds."""
     gpu = options.device.type == "cuda"
     makers: dict[str, Callable[[], Recipe]] = {
-        "ResNet-18, CIFAR-10": lambda: cifar_recipe(options, 100 if gpu else 4 if options.quick else 32),
-        "ResNet-50, 224 x 224": lambda: imagenet_recipe(options, 128 if gpu else 2 if options.quick else 4),
+        "ResNet-18, CIFAR-10": lambda: cifar_recipe(options, 4 if options.quick else 100),
+        "ResNet-50, 224 x 224": lambda: imagenet_recipe(options, 128 if gpu else 2 if options.quick else 16),
     }
     for name, make in makers.items():
         recipe = make()

@@ -29,7 +29,7 @@ class Task(nn.Module):
     most_views: int | None = None
 
     def forward(self, batch: Batch, context: StepContext) -> dict[str, Tensor]:
-        """Return ``loss`` and further 0-d tensors to be logged.
+        """Return ``loss`` and further 0-d tensors to be logged; the backward pass is the loop's.
 
         Args:
             batch: normalised float views on the device.
