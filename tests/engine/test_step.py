@@ -249,3 +249,15 @@ def test_a_gradient_that_is_no_number_leaves_the_weights_alone():
         with pytest.raises(NonFiniteError, match=r"the gradient is not finite in epoch 1, step 5, though this"):
             step_of(task)([batch(0)])
         assert all(torch.equal(a, b) for a, b in zip(before, task.parameters(), strict=True))
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_a_loss_that_is_no_number_counts_where_its_gradient_is_one(value):
+    """As one to which a constant that overflowed was added."""
+    task = Linear()
+    original = task.forward
+    task.forward = lambda *args: {**(out := original(*args)), "loss": out["loss"] + torch.tensor(value)}
+    before = task.layer.weight.detach().clone()
+    with pytest.raises(NonFiniteError, match="the loss is"):
+        step_of(task)([batch(0)])
+    assert torch.equal(task.layer.weight, before)

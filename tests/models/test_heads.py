@@ -147,6 +147,8 @@ def test_labels_that_are_none_are_named():
         layer.loss(torch.zeros(4, 6), torch.zeros(5, dtype=torch.int64))
     with pytest.raises(ValueError, match=r"labels must be in \[0, 6\), the number of classes, got 1 to 6"):
         layer.loss(torch.zeros(4, 6), torch.tensor([1, 2, 6, 3]))
+    with pytest.raises(ValueError, match=r"labels must be in \[0, 6\), the number of classes, got -100 to 3"):
+        layer.loss(torch.zeros(4, 6), torch.tensor([1, 2, -100, 3]))  # which torch would leave out
 
 
 @pytest.mark.parametrize(
