@@ -45,7 +45,7 @@ class FiniteCheck:
     """Finds a step whose losses or gradient are no numbers, on every process alike, and before its update on a CPU.
 
     Nothing is exchanged for it: a loss that is no number turns its whole gradient into NaN, and the gradients' sum over
-    the processes takes that to all of them. And nothing waits for a GPU: there a number for each step travels to the host
+    the processes takes that to all of them. And nothing waits for a GPU: there a number a step travels to the host
     beside the computing, and whoever looks next finds those that have arrived. Until then a fused optimizer leaves the
     weights alone; others go on with what is lost anyway, as nothing is saved after such a step. (An assertion on the
     device would stop it at once, and take the process with it: CUDA cannot be used after one, to free memory even.)
