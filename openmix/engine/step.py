@@ -30,12 +30,20 @@ class TrainStep:
         optimizer: over its parameters.
         settings: accumulation, clipping and precision.
         device: where everything lives.
+        replays: whether a network replays CUDA graphs, as in the compile mode 'reduce-overhead'.
 
     Raises:
         UserError: fp16 on a CPU, whose kernels are slower in it than in float32.
     """
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer, settings: OptimWrapper, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        settings: OptimWrapper,
+        device: torch.device,
+        replays: bool = False,
+    ) -> None:
         if settings.amp == "fp16" and device.type == "cpu":
             raise UserError("fp16 needs a GPU; on a CPU use --amp bf16, or leave --amp out")
         self.model = model
@@ -47,6 +55,7 @@ class TrainStep:
         self.fused = any(group.get("fused") for group in optimizer.param_groups)
         self.none, self.one = torch.zeros((), device=device), torch.ones((), device=device)
         self.sharded, self.on_gpu = is_sharded(model), device.type == "cuda"
+        self.replays = replays and self.on_gpu
         self.names: tuple[str, ...] = ()
         self._gather()
 
@@ -108,7 +117,7 @@ class TrainStep:
     def _backward(self, context: StepContext, batch: Batch, number: int, count: int) -> Mapping[str, Tensor]:
         """Run the task forward and backward on one of ``count`` micro-batches, and return what it reports."""
         seed_global(context.model_seed(), self.device)  # dropout and the like draw from torch's own generators
-        if self.on_gpu:
+        if self.replays:
             torch.compiler.cudagraph_mark_step_begin()  # what a recorded network returned last may be written over
         if self.settings.amp is None:
             outputs = self.model(batch, context)

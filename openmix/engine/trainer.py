@@ -119,7 +119,8 @@ class Trainer:
         self.schedule = Schedule(
             cfg.get("param_scheduler"), self.optimizer, self.timeline, self.max_epochs, self.max_iters
         )
-        self.step = TrainStep(self.model, self.optimizer, optim, world.device)
+        replays = train_cfg.compile in ("reduce-overhead", "max-autotune")
+        self.step = TrainStep(self.model, self.optimizer, optim, world.device, replays)
         self.averages = Averages(world)
         self.damage, self.val_damage = DamageLog(reporter.logger, world), DamageLog(reporter.logger, world)
         self.ema: AveragedModel | None = None
