@@ -153,7 +153,7 @@ class TrainStep:
             try:  # what loss scaling asks: one call for all of them; it multiplies by 1 besides, which changes nothing
                 if gradients:
                     torch._amp_foreach_non_finite_check_and_unscale_(gradients, bad, self.one)
-            except NotImplementedError:  # of sparse or complex numbers
+            except RuntimeError:  # of sparse or complex numbers, which it has not
                 bad.copy_(torch.maximum(bad, _bad_one_by_one(gradients)))
         if self.sharded:  # where each process knows its part alone
             bad = sum_over_ranks(bad)

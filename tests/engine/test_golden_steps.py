@@ -2,12 +2,18 @@
 
 The golden losses are of the last commit with torch's unfused SGD and its mean of losses image by image. Eager float32
 begins with them, to the last digit but one; rounding then grows with the steps. Compiled and bf16 runs have tolerances.
+Another processor, thread count or torch rounds otherwise from the start (and CutMix's box may be a pixel larger), so
+there the tolerances are those of ``tests/models/test_golden_losses.py``.
 """
 
 import json
 from pathlib import Path
 
 import pytest
+import torch
+
+from openmix.engine.distributed import World
+from openmix.engine.records import device_name
 
 GOLDEN = json.loads(Path(__file__).with_name("golden_steps.json").read_text())
 REAL = Path(__file__).parents[3] / "shared/data/cifar10/unpack.py"
@@ -58,6 +64,17 @@ def losses(lab, model, data_root, folder, amp=None, compiled=False) -> list[floa
     return [record["loss"] for record in lab.records(folder / "run") if record["split"] == "train"]
 
 
+def elsewhere() -> bool:
+    """Whether this is not where the golden losses are from."""
+    here = {
+        "torch": torch.__version__.split("+")[0],
+        "device": device_name(World()),
+        "capability": torch.backends.cpu.get_cpu_capability(),
+        "threads": torch.get_num_threads(),
+    }
+    return here != GOLDEN["made_on"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "settings", "first", "all_of_them", "last"),
@@ -72,6 +89,8 @@ def losses(lab, model, data_root, folder, amp=None, compiled=False) -> list[floa
 def test_losses_are_those_of_before(lab, data_root, tmp_path, model, settings, first, all_of_them, last):
     """To relative tolerances of the first five, of each, and of the mean of the last twenty."""
     seen, golden = losses(lab, model, data_root, tmp_path, **settings), GOLDEN[model]
+    if elsewhere():
+        first, all_of_them, last = 0.01, 0.2, 0.1
     assert seen[:5] == pytest.approx(golden[:5], rel=first)
     assert seen == pytest.approx(golden, rel=all_of_them)
     assert sum(seen[-20:]) == pytest.approx(sum(golden[-20:]), rel=last)
