@@ -76,6 +76,7 @@ def elsewhere() -> bool:
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Skipping serialization of:UserWarning")  # torch 2.6, as it compiles
 @pytest.mark.parametrize(
     ("model", "settings", "first", "all_of_them", "last"),
     [
