@@ -67,28 +67,28 @@ class FiniteCheck:
         return (loss - loss).add_(1)  # an infinity less itself is NaN; asking isfinite takes twice as many kernels
 
     def __call__(
-        self, bad: Tensor | bool, losses: Sequence[Tensor], micro_batches: Sequence[tuple[StepContext, Batch]]
+        self, found_inf: Tensor | bool, losses: Sequence[Tensor], micro_batches: Sequence[tuple[StepContext, Batch]]
     ) -> None:
         """Look at a step, or have it looked at later.
 
         Args:
-            bad: 0 if the whole gradient is finite, else another number; on a GPU a float32 tensor.
+            found_inf: 0 if the whole gradient is finite, else another number; on a GPU a float32 tensor.
             losses: of the micro-batches, for the message.
             micro_batches: of this process.
 
         Raises:
             NonFiniteError: on a CPU.
         """
-        if self.waits and not bad:
+        if self.waits and not found_inf:
             return
         contexts = [context for context, _ in micro_batches]
         if self.waits:
             values = [float(loss) for loss in losses]
             batches = [batch for _, batch in micro_batches]
             raise NonFiniteError(_tell(contexts, values), contexts, batches, values)
-        assert isinstance(bad, Tensor)
+        assert isinstance(found_inf, Tensor)
         self._contexts.append(contexts)
-        self._flags[contexts[0].step % AHEAD].copy_(bad, non_blocking=True)
+        self._flags[contexts[0].step % AHEAD].copy_(found_inf, non_blocking=True)
 
     def found(self) -> bool:
         """Tell whether such a step is among those that the host knows of by now."""

@@ -15,9 +15,10 @@ from torch.optim.lr_scheduler import LRScheduler
 from openmix.data.timeline import Timeline
 from openmix.engine import optimizers, schedulers  # noqa: F401  they register theirs
 from openmix.engine.content import is_count, is_plain, spell
+from openmix.engine.fused import begin_momentum, fused_where_possible, lying_as
 from openmix.engine.param_groups import apply_multipliers, groups_of, split_groups
 from openmix.engine.settings import OptimWrapper, ParamwiseCfg
-from openmix.engine.sharding import laid_out, local
+from openmix.engine.sharding import laid_out
 from openmix.errors import UserError
 from openmix.registry import OPTIMIZERS, PARAM_SCHEDULERS, build, lookup
 from openmix.tasks.base import Task
@@ -31,9 +32,6 @@ PLACES: dict[str, Callable[[Any, Callable[[float], int]], list[Any]]] = {
     "milestones": lambda at, step: [step(epoch) for epoch in at],
     "knots": lambda at, step: [(step(epoch), rate) for epoch, rate in at],
 }
-# the optimizers that have one kernel for all their parameters, and what cannot go with it
-FUSED = (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW)
-OTHER_WAYS = ("foreach", "capturable", "differentiable", "dampening")
 # rates that a schedule has of its own, for which a group's lr_mult counts as well
 RATES = ("max_lr", "base_lr")
 # and those that it cannot turn
@@ -45,40 +43,10 @@ def build_optimizer(cfg: OptimWrapper, task: Task) -> Optimizer:
     groups = list(task.parameter_groups())
     if cfg.paramwise_cfg is not None:
         groups = split_groups(groups, task, ParamwiseCfg(**cfg.paramwise_cfg))
-    optimizer = build({**_fused(cfg.optimizer, groups), **cfg.optimizer}, OPTIMIZERS, params=groups)
+    optimizer = build({**fused_where_possible(cfg.optimizer, groups), **cfg.optimizer}, OPTIMIZERS, params=groups)
     apply_multipliers(optimizer)
     begin_momentum(optimizer)
     return optimizer
-
-
-def _fused(arguments: Mapping[str, Any], groups: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
-    """Return ``fused=True`` for an optimizer that has one kernel for all, where the config does not choose another.
-
-    It reads and writes each number once: on a CPU in a fifth of the time. torch never takes it of itself.
-    """
-    parameters = [p for group in groups for p in group["params"]]
-    chosen = any(arguments.get(way) for way in OTHER_WAYS) or "fused" in arguments
-    takes = lookup(arguments.get("type"), OPTIMIZERS) in FUSED and all(map(_is_fusible, parameters))
-    return {"fused": True} if takes and not chosen else {}
-
-
-def _is_fusible(p: Tensor) -> bool:
-    """Tell whether fused kernels take a parameter: real, whole, and without gaps in memory, through which they walk."""
-    dense = torch.empty_like(p).stride() == p.stride()
-    return p.is_floating_point() and p.device.type in ("cpu", "cuda") and local(p) is p and dense
-
-
-def begin_momentum(optimizer: Optimizer) -> None:
-    """Let fused SGD's momentum begin with zeros, which comes to the same, where it has not begun.
-
-    Its kernel takes either all of a group's or none: a parameter whose first gradient comes later than those of others,
-    as of a layer that is thawed, would end the run.
-    """
-    for group in optimizer.param_groups if isinstance(optimizer, torch.optim.SGD) else ():
-        if group["fused"] and group["momentum"] and not group["dampening"]:
-            for p in group["params"]:
-                if optimizer.state[p].get("momentum_buffer") is None:
-                    optimizer.state[p]["momentum_buffer"] = torch.zeros_like(p)
 
 
 def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None:
@@ -120,15 +88,8 @@ def load_optimizer_state(optimizer: Optimizer, state: Mapping[str, Any]) -> None
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             one = optimizer.state.get(parameter, {})
-            one.update({name: _lying_as(parameter, value) for name, value in one.items()})
+            one.update({name: lying_as(parameter, value) for name, value in one.items()})
     begin_momentum(optimizer)
-
-
-def _lying_as(parameter: Tensor, value: Any) -> Any:
-    """Return what is kept of a parameter in its memory format, which a fused kernel takes for granted."""
-    if not isinstance(value, Tensor) or value.shape != parameter.shape or value.stride() == parameter.stride():
-        return value
-    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)
 
 
 def _example_state(optimizer: Optimizer) -> dict[str, Any]:

@@ -53,7 +53,7 @@ class TrainStep:
         self.scaler = torch.amp.GradScaler(device.type, enabled=settings.amp == "fp16")
         self.finite = FiniteCheck(device)
         self.fused = any(group.get("fused") for group in optimizer.param_groups)
-        self.none, self.one = torch.zeros((), device=device), torch.ones((), device=device)
+        self.found_inf, self.inv_scale = torch.zeros((), device=device), torch.ones((), device=device)
         self.sharded, self.on_gpu = is_sharded(model), device.type == "cuda"
         self.replays = replays and self.on_gpu
         self.names: tuple[str, ...] = ()
@@ -91,9 +91,9 @@ class TrainStep:
             self.names = tuple(outputs)
             losses.append(outputs["loss"].detach())
             reports.append([value.detach() for value in outputs.values()])
-        bad = self._clipped(losses)
+        found_inf = self._clipped(losses)
         try:
-            self.finite(bad, losses, micro_batches)
+            self.finite(found_inf, losses, micro_batches)
         except NonFiniteError:
             self._drop_gradients()  # who goes on does so without them
             raise
@@ -102,7 +102,7 @@ class TrainStep:
             self.scaler.update()
         else:
             if self.fused and not self.finite.waits:  # as a scaler tells them
-                self.optimizer.found_inf = bad  # type: ignore[attr-defined]
+                self.optimizer.found_inf = found_inf  # type: ignore[attr-defined]
             self.optimizer.step()
         if self.on_gpu:  # where memory is scarce
             self._drop_gradients()
@@ -145,23 +145,23 @@ class TrainStep:
 
     def _gradient(self) -> Tensor | bool:
         """Return 0 if the gradient is finite, else 1, as cheaply as can be."""
-        bad = self.none if self.finite.waits else torch.zeros_like(self.none)
+        found_inf = self.found_inf if self.finite.waits else torch.zeros_like(self.found_inf)
         for alike in self.by_dtype:
             gradients = [p.grad for p in alike if p.grad is not None]
             if self.sharded:
                 gradients = [local(gradient) for gradient in gradients]
             try:  # what loss scaling asks: one call for all of them; it multiplies by 1 besides, which changes nothing
                 if gradients:
-                    torch._amp_foreach_non_finite_check_and_unscale_(gradients, bad, self.one)
+                    torch._amp_foreach_non_finite_check_and_unscale_(gradients, found_inf, self.inv_scale)
             except RuntimeError:  # of sparse or complex numbers, which it has not
-                bad.copy_(torch.maximum(bad, _bad_one_by_one(gradients)))
+                found_inf.copy_(torch.maximum(found_inf, _found_inf_one_by_one(gradients)))
         if self.sharded:  # where each process knows its part alone
-            bad = sum_over_ranks(bad)
+            found_inf = sum_over_ranks(found_inf)
         if not self.finite.waits:
-            return bad
-        found = bool(bad)
+            return found_inf
+        found = bool(found_inf)
         if found:
-            self.none.zero_()  # for the next step, should there be one
+            self.found_inf.zero_()  # for the next step, should there be one
         return found
 
     def check_scale(self) -> None:
@@ -173,7 +173,7 @@ class TrainStep:
             raise NonFiniteError("the gradient overflows in fp16 at any loss scale; try --amp bf16, or a smaller lr")
 
 
-def _bad_one_by_one(gradients: Sequence[Tensor]) -> Tensor:
+def _found_inf_one_by_one(gradients: Sequence[Tensor]) -> Tensor:
     """Return 0 if gradients of whatever kind are finite, else 1."""
     dense = [gradient.coalesce().values() if gradient.is_sparse else gradient for gradient in gradients]
     return (~torch.stack([gradient.abs().sum().isfinite() for gradient in dense]).all()).float()
